@@ -1,0 +1,92 @@
+"""Running one job, wherever that is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..artifacts.model import Blob
+from ..errors import WorkFailed
+from ..jobs.model import JobKind, NewEvent
+
+# Takes what a job reports while it runs, in order; several at once when they come fast. Awaited before more is read from the job.
+Report = Callable[[Sequence[NewEvent]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """All that the work needs, as data: no connection, no open file.
+
+    `frames` are Arrow IPC stream files by role: `data` for a training, `historic` and `future` for a prediction. `config` is the
+    validated config data. `model` is the model's file and the digest that it must have. `folder` is a scratch folder that belongs
+    to the attempt alone: the result is written there.
+    """
+
+    job_id: str
+    attempt: int
+    kind: JobKind
+    runner_id: str
+    config: dict[str, Any]
+    frames: dict[str, Path]
+    geo: Path | None = None
+    run_info: dict[str, Any] = field(default_factory=dict)
+    model: Path | None = None
+    model_blob: Blob | None = None
+    folder: Path
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The work is done: `path` holds the model or the predictions, not yet adopted by the blob store. `rows` counts predictions."""
+
+    path: Path
+    blob: Blob
+    content_type: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The work ended with an error: RunnerFailed, RunnerExited, RunnerKilled, MemoryLimit, DeadlineExceeded, ..."""
+
+    error: WorkFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The work was stopped on request; none of its processes is left."""
+
+
+Outcome = Completed | Failed | Stopped
+
+
+class StopReason(StrEnum):
+    CANCELED = "canceled"
+    SHUTDOWN = "shutdown"
+
+
+class StopSignal:
+    """Asks running work to stop. Once set it stays set."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.reason: StopReason | None = None
+
+    def set(self, reason: StopReason) -> None:
+        if self.reason is None:
+            self.reason = reason
+            self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+class Executor(Protocol):
+    """Runs jobs. One method, so that a remote engine is another implementation."""
+
+    async def run(self, spec: JobSpec, report: Report, stop: StopSignal) -> Outcome:
+        """Runs one job to its end and returns how it ended; no process of it is left when this returns, also when this is
+        canceled. A worker that is lost is Failed(WorkerLost)."""
