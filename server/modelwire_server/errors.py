@@ -31,6 +31,8 @@ class ModelwireError(Exception):
 
     reason: ClassVar[str] = "INTERNAL"
     retry_after: timedelta | None = None
+    # The runner's own traceback, where there is one.
+    traceback: str | None = None
 
     def __init__(self, message: str, /, *, violations: Sequence[FieldViolation] = (), **metadata: object) -> None:
         super().__init__(message)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..artifacts.model import Blob
-from ..errors import WorkFailed
+from ..errors import ModelwireError
 from ..jobs.model import JobKind, NewEvent
 
 # Takes what a job reports while it runs, in order; several at once when they come fast. Awaited before more is read from the job.
@@ -40,7 +40,7 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The work is done: `path` holds the model or the predictions, not yet adopted by the blob store. `rows` counts predictions."""
+    """The work is done: `path` holds the model or the predictions, not yet adopted by the blob store."""
 
     path: Path
     blob: Blob
@@ -52,7 +52,7 @@ class Completed:
 class Failed:
     """The work ended with an error: RunnerFailed, RunnerExited, RunnerKilled, MemoryLimit, DeadlineExceeded, ..."""
 
-    error: WorkFailed
+    error: ModelwireError
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,118 @@
+"""Models in memory: loaded on first use, once, and dropped when others need the space."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+from modelwire_runners import BaseModelRunner
+
+from ..artifacts.blobs.interface import BlobStore
+from ..artifacts.model import MODEL_TYPE, PICKLE, Artifact, Blob
+from ..artifacts.tree import ArtifactTree
+from ..errors import ArtifactNotFound, ContentCorrupted, ModelNotFound, ModelNotLoadable, NotAModel, UntrustedContent
+from ..runners import RunnerRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to predict. `size` is that of its stored content in bytes, the best cheap estimate of its memory."""
+
+    artifact_id: str
+    runner: BaseModelRunner[Any]
+    config: dict[str, Any]
+    model: Any = field(repr=False)
+    size: int
+
+
+async def find_model(tree: ArtifactTree, model: str) -> Artifact:
+    """The artifact of a model. Raises ModelNotFound, NotAModel."""
+    try:
+        artifact = await tree.get(model)
+    except ArtifactNotFound as error:
+        raise ModelNotFound(f"there is no model {model}", model=model) from error
+    if artifact.type != MODEL_TYPE or artifact.blob is None:
+        raise NotAModel(
+            f"artifact {model} is a {artifact.type}, not a trained model", artifact=model, type=artifact.type
+        )
+    return artifact
+
+
+class ModelCache:
+    """The models in memory, up to a number of bytes; the least recently used one goes first.
+
+    Calls that need the same model while it is being loaded wait for that one load.
+    """
+
+    def __init__(self, *, tree: ArtifactTree, blobs: BlobStore, runners: RunnerRegistry, max_bytes: int) -> None:
+        self._tree = tree
+        self._blobs = blobs
+        self._runners = runners
+        self._max_bytes = max_bytes
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self.loads = 0
+
+    @property
+    def bytes(self) -> int:
+        return sum(model.size for model in self._models.values())
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    async def get(self, model: str) -> LoadedModel:
+        """The model, from memory if it is there. Raises ModelNotFound, NotAModel, RunnerNotServed, ModelNotLoadable,
+        ContentCorrupted, UntrustedContent."""
+        if loaded := self._models.get(model):
+            self._models.move_to_end(model)
+            return loaded
+        task = self._loading.get(model)
+        if task is None:
+            task = self._loading[model] = asyncio.create_task(self._load(model), name=f"load {model}")
+            task.add_done_callback(lambda _: self._loading.pop(model, None))
+        # One caller that gives up must not end the load that others wait for.
+        return await asyncio.shield(task)
+
+    def forget(self, model: str) -> None:
+        """Drops a model, because its artifact is gone."""
+        self._models.pop(model, None)
+
+    async def _load(self, model: str) -> LoadedModel:
+        artifact = await find_model(self._tree, model)
+        runner = self._runners.served(artifact.runner_id)
+        if artifact.content_type != PICKLE:
+            raise ModelNotLoadable(f"model {model} has content of type {artifact.content_type}", artifact=model)
+        if not any(edge.role == "job" for edge in artifact.inputs):
+            raise UntrustedContent(
+                f"model {model} was not made by a job of this server, so that loading it could run a stranger's code",
+                content_type=artifact.content_type,
+            )
+        assert artifact.blob is not None
+        path = await self._blobs.local_path(artifact.blob.digest)
+        content = await asyncio.to_thread(read_verified, path, artifact.blob)
+        try:
+            value = await asyncio.to_thread(cloudpickle.loads, content)
+        except Exception as error:
+            raise ModelNotLoadable(
+                f"model {model} cannot be loaded: {type(error).__name__}: {error}", artifact=model
+            ) from error
+        loaded = LoadedModel(model, runner, artifact.metadata.get("config", {}), value, artifact.blob.size)
+        self._keep(loaded)
+        return loaded
+
+    def _keep(self, loaded: LoadedModel) -> None:
+        self.loads += 1
+        self._models[loaded.artifact_id] = loaded
+        while self.bytes > self._max_bytes and len(self._models) > 1:
+            self._models.popitem(last=False)
+
+
+def read_verified(path: Path, blob: Blob) -> bytes:
+    """The content, if it still has its digest: nothing else may be unpickled. Raises ContentCorrupted."""
+    content = path.read_bytes()
+    if f"sha256:{hashlib.sha256(content).hexdigest()}" != blob.digest:
+        raise ContentCorrupted(f"stored content {blob.digest} was changed", digest=blob.digest)
+    return content

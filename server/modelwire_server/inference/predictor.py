@@ -1,0 +1,57 @@
+"""Runs the predict function of loaded models inside the serving process."""
+
+import asyncio
+import inspect
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+from modelwire_runners import RunContext
+from modelwire_runners.invoke import PredictionError, arun_predict, run_predict
+
+from ..errors import InvalidPrediction, MemoryLimit, Overloaded, RunnerFailed
+from .models import LoadedModel
+
+
+class Predictor:
+    """Predicts in a small pool of threads, or on the event loop when the runner's function is async.
+
+    Takes no more than `max_waiting` predictions at once; the rest is refused, since a queue that only grows helps nobody.
+    """
+
+    def __init__(self, *, threads: int, max_waiting: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
+        self._max_waiting = max_waiting
+        self.waiting = 0
+
+    async def predict(
+        self,
+        model: LoadedModel,
+        *,
+        config: dict[str, Any],
+        historic: pa.Table,
+        future: pa.Table,
+        geo: dict[str, Any] | None,
+        run_info: dict[str, Any],
+    ) -> pa.Table:
+        """The runner's predictions, checked. Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded."""
+        if self.waiting >= self._max_waiting:
+            raise Overloaded(f"{self.waiting} predictions are waiting already", limit=self._max_waiting)
+        self.waiting += 1
+        try:
+            arguments = (model.runner, config, model.model, historic, future, geo, RunContext(run_info=run_info))
+            if inspect.iscoroutinefunction(model.runner.on_predict):
+                return await arun_predict(*arguments)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, run_predict, *arguments)
+        except PredictionError as error:
+            raise InvalidPrediction(str(error), rule=error.rule) from error
+        except MemoryError as error:
+            raise MemoryLimit("the prediction ran out of memory", limit="process") from error
+        except Exception as error:
+            kind = type(error).__name__
+            raise RunnerFailed(f"the runner raised {kind}: {error}", type=kind, message=error) from error
+        finally:
+            self.waiting -= 1
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)

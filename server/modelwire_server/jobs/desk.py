@@ -1,0 +1,110 @@
+"""What callers may ask of jobs: read, list, watch, cancel, forget."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from ..database.engine import Database
+from ..errors import JobNotFound
+from ..paging import Page
+from . import store
+from .hub import JobHub
+from .model import Event, EventKind, Job, JobKind, JobStatus
+
+# So many events are read at once; a watcher of a long log gets them page by page.
+EVENTS_AT_ONCE = 500
+
+
+class JobDesk:
+    """Reads and steers jobs. `stop` asks the running work of a job to stop, if it runs in this process."""
+
+    def __init__(self, database: Database, hub: JobHub, stop: Callable[[str], None]) -> None:
+        self._database = database
+        self._hub = hub
+        self._stop = stop
+
+    async def get(self, job_id: str) -> Job:
+        """Raises JobNotFound."""
+        job = await self._database.read(lambda tx: store.get(tx, job_id))
+        if job is None:
+            raise JobNotFound(f"there is no job {job_id}", job=job_id)
+        return job
+
+    async def list(
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        skip: int = 0,
+        status: JobStatus | None = None,
+        kind: JobKind | None = None,
+        runner_id: str = "",
+        config_id: str = "",
+    ) -> Page[Job]:
+        """Jobs, newest first. Raises InvalidField for a page that cannot be."""
+        return await self._database.read(
+            lambda tx: store.list_page(
+                tx,
+                page_size=page_size,
+                page_token=page_token,
+                skip=skip,
+                status=status,
+                kind=kind,
+                runner_id=runner_id,
+                config_id=config_id,
+            )
+        )
+
+    async def cancel(self, job_id: str, message: str = "") -> Job:
+        """Asks a job to stop and returns it as it is then. Raises JobNotFound."""
+        await self.get(job_id)
+        job = await self._database.write(lambda tx: store.request_cancel(tx, job_id, message))
+        self._hub.notify(job_id)
+        self._stop(job_id)
+        return job
+
+    async def delete(self, job_id: str) -> None:
+        """Cancels a job if need be, waits for its end and forgets it. Raises JobNotFound."""
+        job = await self.cancel(job_id, "the job was deleted")
+        async for _ in self.watch(job_id, job.last_sequence, heartbeat=60):
+            pass
+        await self._database.write(lambda tx: store.delete(tx, job_id))
+        self._hub.notify(job_id)
+
+    async def watch(self, job_id: str, after_sequence: int, *, heartbeat: float) -> AsyncIterator[Event | None]:
+        """The events after a sequence, then each new one, until the job has ended or is deleted; None when nothing happened for
+        `heartbeat` seconds. Raises JobNotFound."""
+        await self.get(job_id)
+        last = after_sequence
+        with self._hub.subscribe(job_id) as news:
+            while True:
+                news.clear()
+                events = await self._events_after(job_id, last)
+                for event in events:
+                    yield event
+                    last = event.sequence
+                if ends_a_job(events) or (not events and await self._is_over(job_id, last)):
+                    return
+                if len(events) < EVENTS_AT_ONCE and not await happens(news, within=heartbeat):
+                    yield None
+
+    async def _events_after(self, job_id: str, sequence: int) -> list[Event]:
+        return await self._database.read(lambda tx: store.events_after(tx, job_id, sequence, EVENTS_AT_ONCE))
+
+    async def _is_over(self, job_id: str, last: int) -> bool:
+        job = await self._database.read(lambda tx: store.get(tx, job_id))
+        return job is None or (job.status.is_final and last >= job.last_sequence)
+
+
+def ends_a_job(events: list[Event]) -> bool:
+    """The change to a final state is always the last event of a job."""
+    return bool(events) and events[-1].kind is EventKind.STATE and JobStatus(events[-1].data["status"]).is_final
+
+
+async def happens(event: asyncio.Event, *, within: float) -> bool:
+    """Whether the event is set before `within` seconds are over."""
+    try:
+        async with asyncio.timeout(within):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

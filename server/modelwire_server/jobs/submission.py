@@ -1,0 +1,80 @@
+"""Accepting jobs: durable, once, and not more than can be stored."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..clock import new_id, now
+from ..database import idempotency
+from ..database.engine import Database, Transaction
+from ..errors import Overloaded, ShuttingDown
+from . import store
+from .hub import JobHub
+from .model import EventKind, Job, JobStatus, NewEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a caller gets for an accepted job: the artifact exists once the job is completed."""
+
+    job_id: str
+    artifact_id: str
+    message: str
+
+
+class JobQueue:
+    """Accepts jobs while there is room for them."""
+
+    def __init__(self, database: Database, hub: JobHub, *, max_pending: int) -> None:
+        self._database = database
+        self._hub = hub
+        self._max_pending = max_pending
+        self.open = True
+
+    async def submit(
+        self,
+        job: Job,
+        *,
+        request_id: str,
+        fingerprint: str,
+        check: Callable[[Transaction], None],
+    ) -> Submission:
+        """Stores a job with its first event. The same request id gives the same answer; `check` may refuse, in the same transaction.
+
+        Raises Overloaded, ShuttingDown, RequestIdReused and what `check` raises."""
+        if not self.open:
+            raise ShuttingDown("the server is shutting down; try again in a moment")
+        answer = await self._database.write(lambda tx: self._submit_in(tx, job, request_id, fingerprint, check))
+        self._hub.work.set()
+        return Submission(**answer)
+
+    def _submit_in(
+        self, tx: Transaction, job: Job, request_id: str, fingerprint: str, check: Callable[[Transaction], None]
+    ) -> dict[str, Any]:
+        scope = f"{job.kind}.submit"
+        if request_id and (known := idempotency.recall(tx, scope, request_id, fingerprint)):
+            return known
+        if store.count_pending(tx) >= self._max_pending:
+            raise Overloaded(
+                f"{self._max_pending} jobs are waiting already; try again when some are done", limit=self._max_pending
+            )
+        check(tx)
+        store.insert(tx, job, [accepted(job)])
+        answer = {
+            "job_id": job.id,
+            "artifact_id": job.artifact_id,
+            "message": f"{'Training' if job.kind == 'train' else 'Prediction'} job submitted. Job ID: {job.id}",
+        }
+        if request_id:
+            idempotency.remember(tx, scope, request_id, fingerprint, answer)
+        return answer
+
+
+def accepted(job: Job) -> NewEvent:
+    data = {"status": JobStatus.PENDING, "stage": "queued", "attempt": 0}
+    return NewEvent(EventKind.STATE, data, job.submitted_at)
+
+
+def new_job(**fields: Any) -> Job:
+    """A job that is pending from now on."""
+    return Job(id=new_id(), submitted_at=now(), **fields)

@@ -1,0 +1,66 @@
+"""What training and prediction jobs have in common: how they are told apart, and what their artifacts say of them."""
+
+import hashlib
+import json
+from typing import Any
+
+from modelwire_runners import RunnerInfo
+
+from .artifacts.model import Artifact, ArtifactInput, Blob
+from .clock import now
+from .errors import FieldViolation, InvalidGeo
+from .execution.interface import Completed
+from .jobs.model import EventKind, Job, NewEvent
+
+
+def require_geo(info: RunnerInfo, geo: object) -> None:
+    """Raises InvalidGeo if the runner cannot do without GeoJSON and there is none."""
+    if info.requires_geo and geo is None:
+        message = f"the runner {info.id} needs a GeoJSON FeatureCollection"
+        raise InvalidGeo(message, violations=[FieldViolation("geo", message)], field="geo")
+
+
+def fingerprint_of(job: Job, chosen_id: str) -> str:
+    """The same for two submissions that ask for the same; a retry is told from a reused request id by it."""
+    asked = [job.kind, job.runner_id, job.config_id, job.model_id, job.input, job.timeout, chosen_id]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def made_by(job: Job, done: Completed) -> dict[str, Any]:
+    """The fields of an artifact that tell how a job made it."""
+    end = now()
+    start = job.started_at or end
+    metadata = {
+        "status": "success",
+        "config_id": job.config_id,
+        "started_at": start.isoformat(),
+        "completed_at": end.isoformat(),
+        "duration_seconds": round((end - start).total_seconds(), 3),
+        **done.metadata,
+    }
+    return {
+        "metadata": metadata,
+        "tags": tuple(job.input["tags"]),
+        "runner_id": job.runner_id,
+        "created_at": end,
+        "updated_at": end,
+    }
+
+
+def inputs_of(job: Job) -> tuple[ArtifactInput, ...]:
+    """The lineage edges that every job's artifact has: the job, its frames, its GeoJSON."""
+    frames = tuple(ArtifactInput(role, digest=digest) for role, digest in job.input["frames"].items())
+    geo = (ArtifactInput("geo", digest=job.input["geo"]),) if job.input.get("geo") else ()
+    return (ArtifactInput("job", job.id), *frames, *geo)
+
+
+def artifact_made(artifact: Artifact) -> NewEvent:
+    size = artifact.blob.size if artifact.blob else 0
+    data = {"artifact_id": artifact.id, "type": artifact.type, "content_size": size}
+    return NewEvent(EventKind.ARTIFACT, data, artifact.created_at)
+
+
+def model_blob(model: Artifact) -> Blob:
+    """The content of a model artifact, which always has one."""
+    assert model.blob is not None
+    return model.blob

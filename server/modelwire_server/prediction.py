@@ -1,0 +1,163 @@
+"""What happens on predict: at once in this process, or as a job whose result is kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from .artifacts.blobs.interface import BlobStore
+from .artifacts.model import PREDICTION_TYPE, Artifact, ArtifactInput, Blob
+from .artifacts.tree import ArtifactTree
+from .clock import new_id
+from .database.engine import Transaction
+from .execution.interface import Completed, JobSpec
+from .frames import StoredFrame
+from .inference.models import LoadedModel, ModelCache, find_model
+from .inference.predictor import Predictor
+from .jobs.model import Job, JobKind, NewEvent
+from .jobs.submission import JobQueue, Submission, new_job
+from .making import artifact_made, fingerprint_of, inputs_of, made_by, model_blob, require_geo
+from .runners import RunnerRegistry
+from .validation import check_columns, resolve_horizon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOrder:
+    """A prediction to be answered at once. `historic` defaults to an empty frame with the columns of `future`."""
+
+    model: str
+    future: pa.Table
+    historic: pa.Table | None = None
+    geo: dict[str, Any] | None = None
+    run_info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionOrder:
+    """A prediction to be done as a job. Frames and GeoJSON are stored already; `timeout` is in seconds."""
+
+    model_id: str
+    historic: StoredFrame
+    future: StoredFrame
+    geo: Blob | None = None
+    run_info: dict[str, Any] = field(default_factory=dict)
+    request_id: str = ""
+    timeout: float | None = None
+    tags: tuple[str, ...] = ()
+    prediction_id: str = ""
+
+
+class Prediction:
+    """Answers predictions, turns orders into jobs, and the outcome of jobs into artifacts."""
+
+    def __init__(
+        self,
+        *,
+        runners: RunnerRegistry,
+        tree: ArtifactTree,
+        blobs: BlobStore,
+        queue: JobQueue,
+        models: ModelCache,
+        predictor: Predictor,
+        timeout: float | None = None,
+    ) -> None:
+        self._runners = runners
+        self._tree = tree
+        self._blobs = blobs
+        self._queue = queue
+        self._models = models
+        self._predictor = predictor
+        self._timeout = timeout
+
+    async def predict(self, order: PredictOrder) -> pa.Table:
+        """Predicts now; nothing is stored. Raises ModelNotFound, NotAModel, RunnerNotServed, MissingColumns, InvalidGeo,
+        HorizonOutOfBounds, RunnerFailed, InvalidPrediction, ModelNotLoadable, Overloaded."""
+        model = await self._models.get(order.model)
+        info = model.runner.info
+        check_columns(order.future.schema, info.required_covariates, "future")
+        require_geo(info, order.geo)
+        horizon = resolve_horizon(order.run_info, order.future, model.config, info)
+        return await self._predictor.predict(
+            model,
+            config={**model.config, "prediction_periods": horizon},
+            historic=order.future.schema.empty_table() if order.historic is None else order.historic,
+            future=order.future,
+            geo=order.geo,
+            run_info=order.run_info,
+        )
+
+    async def load(self, model: str) -> LoadedModel:
+        """The model in memory, loaded now if it was not. Raises as predict() does."""
+        return await self._models.get(model)
+
+    async def submit(self, order: PredictionOrder) -> Submission:
+        """Accepts a prediction as a job. Raises as predict() does, and AlreadyExists, RequestIdReused, ShuttingDown."""
+        model = await find_model(self._tree, order.model_id)
+        runner = self._runners.served(model.runner_id)
+        check_columns(order.future.schema, runner.info.required_covariates, "future")
+        require_geo(runner.info, order.geo)
+        config = model.metadata.get("config", {})
+        horizon = resolve_horizon(order.run_info, order.future.periods, config, runner.info)
+        blob = model_blob(model)
+        job = new_job(
+            kind=JobKind.PREDICT,
+            runner_id=runner.info.id,
+            config_id=model.metadata.get("config_id", ""),
+            model_id=model.id,
+            artifact_id=order.prediction_id or new_id(),
+            timeout=order.timeout or self._timeout,
+            input={
+                "frames": {"historic": order.historic.blob.digest, "future": order.future.blob.digest},
+                "geo": order.geo and order.geo.digest,
+                "model": {"digest": blob.digest, "size": blob.size},
+                "config": {**config, "prediction_periods": horizon},
+                "run_info": order.run_info,
+                "tags": list(order.tags),
+            },
+        )
+        return await self._queue.submit(
+            job,
+            request_id=order.request_id,
+            fingerprint=fingerprint_of(job, order.prediction_id),
+            check=lambda tx: self._tree.require_free(tx, job.artifact_id),
+        )
+
+    async def prepare(self, job: Job, folder: Path) -> JobSpec:
+        """Gathers the files that a prediction needs."""
+        blob = Blob(**job.input["model"])
+        geo = job.input.get("geo")
+        return JobSpec(
+            job_id=job.id,
+            attempt=job.attempt,
+            kind=job.kind,
+            runner_id=job.runner_id,
+            config=job.input["config"],
+            frames={role: await self._blobs.local_path(digest) for role, digest in job.input["frames"].items()},
+            geo=await self._blobs.local_path(geo) if geo else None,
+            run_info=job.input["run_info"],
+            model=await self._blobs.local_path(blob.digest),
+            model_blob=blob,
+            folder=folder,
+            timeout=job.timeout,
+        )
+
+    def complete(self, tx: Transaction, job: Job, done: Completed) -> Sequence[NewEvent]:
+        """Stores the predictions under their model, and returns the event that tells of it. Raises ParentNotFound if the model was
+        deleted meanwhile."""
+        prediction = Artifact(
+            id=job.artifact_id,
+            type=PREDICTION_TYPE,
+            content_type=done.content_type,
+            blob=done.blob,
+            parent_id=job.model_id,
+            level=1,
+            inputs=(ArtifactInput("model", job.model_id), *inputs_of(job)),
+            **made_by(job, done),
+        )
+        self._tree.insert_made(tx, prediction)
+        return [artifact_made(prediction)]
+
+    def attempts(self, job: Job) -> int:
+        return 1 + self._runners.served(job.runner_id).limits.retries_when_lost
