@@ -1,0 +1,83 @@
+"""Frames on their way into a runner's functions and back out."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+# The column that an array or list of bare values becomes.
+VALUES_COLUMN = "prediction"
+
+
+class FrameLibrary(StrEnum):
+    """Whose frames a function receives."""
+
+    PANDAS = "pandas"
+    PYARROW = "pyarrow"
+    POLARS = "polars"
+
+
+def library_wanted(function: Callable[..., Any], parameter: str) -> FrameLibrary:
+    """What the annotation of a parameter asks for: pandas unless it names pyarrow's Table or polars' DataFrame."""
+    found = inspect.signature(function).parameters.get(parameter)
+    annotation = found.annotation if found is not None else inspect.Parameter.empty
+    text = annotation if isinstance(annotation, str) else f"{getattr(annotation, '__module__', '')}.{annotation}"
+    if "pyarrow" in text or text.startswith("pa."):
+        return FrameLibrary.PYARROW
+    if "polars" in text or text.startswith("pl."):
+        return FrameLibrary.POLARS
+    return FrameLibrary.PANDAS
+
+
+def to_library(table: pa.Table, library: FrameLibrary) -> Any:
+    """The table as a frame of the library. What a function does to it never reaches the table's own buffers."""
+    if library is FrameLibrary.PYARROW:
+        return table
+    if library is FrameLibrary.POLARS:
+        import polars
+
+        return polars.from_arrow(table)
+    return table.to_pandas()
+
+
+def to_table(result: Any) -> pa.Table:
+    """What a predict function returned, as a table.
+
+    Takes anything with `__arrow_c_stream__` (pandas, polars, pyarrow ...), a dict of columns, a list of records, a pandas Series
+    under its name, and a one-dimensional array or list of values as the column `prediction`. Raises TypeError for the rest.
+    """
+    if isinstance(result, pa.Table):
+        return result
+    if hasattr(result, "__arrow_c_stream__") and hasattr(result, "columns"):
+        return _from_frame(result)
+    if isinstance(result, pa.RecordBatchReader | pa.RecordBatch):
+        return pa.table(result)
+    if isinstance(result, Mapping):
+        return pa.table({str(name): _array(values) for name, values in result.items()})
+    if isinstance(result, list) and result and all(isinstance(row, Mapping) for row in result):
+        return pa.Table.from_pylist(result)
+    return _from_values(result)
+
+
+def _from_frame(frame: Any) -> pa.Table:
+    names = [str(name) for name in frame.columns]
+    if type(frame).__module__.partition(".")[0] == "pandas":
+        if len(set(names)) < len(names):
+            raise TypeError(f"column names repeat: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+        return pa.Table.from_pandas(frame)
+    return pa.table(frame)
+
+
+def _from_values(result: Any) -> pa.Table:
+    if getattr(result, "ndim", 1) != 1 or isinstance(result, str | bytes) or not hasattr(result, "__len__"):
+        raise TypeError(f"a prediction must be a frame, a dict of columns or a list of values, not {type(result).__name__}")
+    name = getattr(result, "name", None)
+    return pa.table({str(name) if isinstance(name, str) and name else VALUES_COLUMN: _array(result)})
+
+
+def _array(values: Any) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    return pa.array(values)

@@ -1,0 +1,142 @@
+"""The base of all runners, and the runner made of plain functions."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
+
+from .config import BaseConfig
+from .diagnostics import ValidationDiagnostic
+from .info import ArtifactHierarchy, RunnerInfo, RunnerLimits, slug
+
+ConfigT = TypeVar("ConfigT", bound=BaseConfig)
+
+
+class BaseModelRunner(ABC, Generic[ConfigT]):
+    """A model that can be served: subclass it, train in `on_train`, predict in `on_predict`. Methods may be sync or async.
+
+    All attributes have defaults, so that a subclass need not call `super().__init__()`. Functions receive pandas frames, or
+    `pyarrow.Table` or `polars.DataFrame` where the parameter is annotated so. A parameter `context` receives a RunContext; `geo` and
+    `context` may be left out.
+    """
+
+    config_schema: type[BaseConfig] = BaseConfig
+    hierarchy: ArtifactHierarchy = ArtifactHierarchy()
+    limits: RunnerLimits = RunnerLimits()
+    # How many jobs of this runner may run at once; None means as many as the server runs at all.
+    max_concurrency: int | None = None
+    # Whether predictions have exactly one row per row of `future`.
+    same_rows: bool = True
+    # Columns that predictions must have.
+    prediction_columns: ClassVar[list[str]] = []
+    info: RunnerInfo
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for base in getattr(cls, "__orig_bases__", ()):
+            arguments = get_args(base) if get_origin(base) is BaseModelRunner else ()
+            schema = arguments[0] if arguments else None
+            if inspect.isclass(schema) and issubclass(schema, BaseConfig) and "config_schema" not in cls.__dict__:
+                cls.config_schema = schema
+        if not hasattr(cls, "info"):
+            cls.info = RunnerInfo(id=slug(cls.__name__))
+
+    def on_init(self) -> Any:
+        """Called before every training and prediction."""
+
+    def on_cleanup(self) -> Any:
+        """Called after every training and prediction, also when it failed."""
+
+    @abstractmethod
+    def on_train(self, config: ConfigT, data: Any, geo: Any = None) -> Any:
+        """Trains on `data` and returns the model: any object that can be pickled."""
+
+    @abstractmethod
+    def on_predict(self, config: ConfigT, model: Any, historic: Any, future: Any, geo: Any = None) -> Any:
+        """Predicts for the rows of `future` with what on_train returned. Returns a frame, by default a row per row of `future`."""
+
+    def on_validate_train(self, config: ConfigT, data: Any, geo: Any = None) -> list[ValidationDiagnostic]:
+        """Findings about the input of a training, before it is run."""
+        return []
+
+    def on_validate_predict(self, config: ConfigT, historic: Any, future: Any, geo: Any = None) -> list[ValidationDiagnostic]:
+        """Findings about the input of a prediction, before it is run."""
+        return []
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """The author's own function behind a hook, whose signature and annotations count."""
+        function: Callable[..., Any] = getattr(self, name)
+        return function
+
+    def overrides(self, name: str) -> bool:
+        """Whether the author wrote this hook."""
+        return getattr(type(self), name) is not getattr(BaseModelRunner, name)
+
+
+class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
+    """A runner made of functions: `train(config, data, geo)` and `predict(config, model, historic, future, geo)`, sync or async."""
+
+    def __init__(
+        self,
+        on_train: Callable[..., Any],
+        on_predict: Callable[..., Any],
+        *,
+        on_init: Callable[[], Any] | None = None,
+        on_cleanup: Callable[[], Any] | None = None,
+        on_validate_train: Callable[..., Any] | None = None,
+        on_validate_predict: Callable[..., Any] | None = None,
+        config_schema: type[BaseConfig] = BaseConfig,
+        info: RunnerInfo | None = None,
+        hierarchy: ArtifactHierarchy | None = None,
+        limits: RunnerLimits | None = None,
+        max_concurrency: int | None = None,
+        same_rows: bool = True,
+        prediction_columns: list[str] | None = None,
+    ) -> None:
+        self._functions = {
+            "on_train": on_train,
+            "on_predict": on_predict,
+            "on_init": on_init,
+            "on_cleanup": on_cleanup,
+            "on_validate_train": on_validate_train,
+            "on_validate_predict": on_validate_predict,
+        }
+        self.config_schema = config_schema
+        self.info = info or RunnerInfo(id=slug(getattr(inspect.getmodule(on_train), "__name__", "model")))
+        self.hierarchy = hierarchy or ArtifactHierarchy()
+        self.limits = limits or RunnerLimits()
+        self.max_concurrency = max_concurrency
+        self.same_rows = same_rows
+        self.prediction_columns = prediction_columns or []  # type: ignore[misc]
+        check_signature(on_train, "on_train", ("config", "data"))
+        check_signature(on_predict, "on_predict", ("config", "model", "historic", "future"))
+
+    def on_train(self, config: BaseConfig, data: Any, geo: Any = None) -> Any:
+        return self.function("on_train")(config, data, geo)
+
+    def on_predict(self, config: BaseConfig, model: Any, historic: Any, future: Any, geo: Any = None) -> Any:
+        return self.function("on_predict")(config, model, historic, future, geo)
+
+    def function(self, name: str) -> Callable[..., Any]:
+        return self._functions[name] or getattr(super(), name)
+
+    def overrides(self, name: str) -> bool:
+        return self._functions[name] is not None
+
+
+def check_signature(function: Callable[..., Any], hook: str, expected: tuple[str, ...]) -> None:
+    """Raises TypeError if a function cannot be called with the hook's arguments in their order."""
+    if not callable(function):
+        raise TypeError(f"{hook} must be a function, not {type(function).__name__}")
+    try:
+        inspect.signature(function).bind(*expected, **optional_arguments(function, geo=None, context=None))
+    except TypeError as error:
+        name = getattr(function, "__name__", repr(function))
+        raise TypeError(f"{hook} is called with ({', '.join(expected)}[, geo][, context]), but {name}: {error}") from None
+
+
+def optional_arguments(function: Callable[..., Any], **values: Any) -> dict[str, Any]:
+    """Those of the values that the function has a parameter for."""
+    parameters = inspect.signature(function).parameters
+    takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return {name: value for name, value in values.items() if takes_all or name in parameters}

@@ -1,0 +1,85 @@
+"""A real server in a process of its own, as a user would start it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+import psutil
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RUNNERS = Path(__file__).parent / "runners"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    """`modelwire serve` on free loopback ports; kill() is kill -9, and start() after it uses the same folder and ports."""
+
+    def __init__(self, *targets: str, data_dir: Path, options: tuple[str, ...] = ()) -> None:
+        self.targets = targets
+        self.data_dir = data_dir
+        self.grpc_port, self.http_port = free_port(), free_port()
+        self.target = f"127.0.0.1:{self.grpc_port}"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        command = [
+            str(Path(sys.executable).parent / "modelwire"),
+            "serve",
+            *self.targets,
+            f"--grpc-port={self.grpc_port}",
+            f"--http-port={self.http_port}",
+            f"--data-dir={self.data_dir}",
+            *self._options,
+        ]
+        self.log = (self.data_dir / "server.log").open("ab")
+        self._process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=os.environ.copy())
+        with grpc.insecure_channel(self.target) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=30)
+            except grpc.FutureTimeoutError:
+                raise AssertionError(f"the server did not start:\n{self.output()}") from None
+        return self
+
+    @property
+    def process(self) -> psutil.Process:
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
+
+    def output(self) -> str:
+        return (self.data_dir / "server.log").read_text()
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(timeout=10)
+
+    def stop(self) -> int:
+        """SIGTERM, as an orchestrator sends it; the exit code."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(timeout=30)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self.log.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
