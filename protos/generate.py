@@ -5,6 +5,7 @@ run time, so it is older than what the server runs on.
 
     python protos/generate.py            # write the generated code
     python protos/generate.py --check    # fail if it is not what the contract says
+    python protos/generate.py --imports  # only copy what buf needs of googleapis
 """
 
 import argparse
@@ -71,12 +72,15 @@ def differences(fresh: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare with what is committed, write nothing")
-    check = parser.parse_args().check
+    parser.add_argument("--imports", action="store_true", help="only copy what the contract imports, for buf")
+    arguments = parser.parse_args()
     copy_googleapis()
+    if arguments.imports:
+        return
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
         fresh = Path(folder) / "modelwire" / "v1"
-        if not check:
+        if not arguments.check:
             for old in GENERATED.glob("*_pb2*.py*"):
                 old.unlink()
             shutil.copytree(fresh, GENERATED, dirs_exist_ok=True)

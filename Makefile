@@ -1,0 +1,118 @@
+# Needs make and Python >= 3.11; uses uv where it is installed, for speed. `make` alone says what there is.
+
+# python3 if it is new enough, else the newest that is; or say which: `make test PYTHON=python3.13 VENV=.venv-3.13`.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$python && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+TOOLS := .venv-protos
+# What to test, and what else to tell pytest: `make test TESTS=tests/client PYTEST="-x -k predict"`.
+TESTS ?= tests
+PYTEST ?=
+UV := $(shell command -v uv 2> /dev/null)
+export UV_PYTHON_DOWNLOADS := never
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test coverage check format format-check lint types layers contract generated reference protos baseline lock bench wheel clean
+
+help: ## this list
+	@echo "modelwire: make <target>"
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.ready ## the virtual environment, with everything in it
+
+demo: setup ## a server with an example model, and a tour of it
+	$(BIN)/modelwire demo
+
+test: setup ## the whole test suite
+	$(BIN)/python -m pytest $(TESTS) $(PYTEST)
+
+coverage: setup ## the suite once more, measured: at least 90 % of client, runners and server
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest $(TESTS) $(PYTEST)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+check: format-check lint types layers contract generated reference ## everything short of the tests
+
+format-check: setup ## formatting; fix: make format
+	$(BIN)/ruff format --check . || { echo "fix: make format"; exit 1; }
+
+lint: setup ## ruff; fix: make format, the rest by hand
+	$(BIN)/ruff check . || { echo "fix: make format"; exit 1; }
+
+types: setup ## mypy --strict and pyright
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+layers: setup ## who may import whom (pyproject.toml, tool.importlinter)
+	$(BIN)/lint-imports
+
+contract: setup .googleapis/.ready ## the protos: lint, format, and nothing broken since protos/baseline.binpb; fix: make format
+	$(BIN)/buf lint
+	$(BIN)/buf format protos --diff --exit-code || { echo "fix: make format"; exit 1; }
+	$(BIN)/buf breaking protos --against protos/baseline.binpb
+
+generated: setup $(TOOLS)/.ready ## generated code is what the sources say; fix: make protos
+	$(TOOLS)/bin/python protos/generate.py --check
+	$(BIN)/python scripts/generate_client.py --check
+
+reference: $(TOOLS)/.ready ## docs/contract.md and docs/errors.md are what the protos say; fix: make protos
+	$(TOOLS)/bin/python scripts/generate_reference.py --check
+
+format: setup .googleapis/.ready ## format and mend what can be mended by itself
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/buf format protos --write
+
+protos: setup $(TOOLS)/.ready ## write all generated code and reference pages
+	$(TOOLS)/bin/python protos/generate.py
+	$(BIN)/python scripts/generate_client.py
+	$(TOOLS)/bin/python scripts/generate_reference.py
+
+baseline: contract ## release: from now on this contract must not be broken
+	$(BIN)/buf build protos --output protos/baseline.binpb
+
+lock: ## requirements.lock and protos/requirements.lock anew (needs uv); UPGRADE=--upgrade for newer versions
+	uv pip compile pyproject.toml --all-extras $(LOCK) --output-file requirements.lock
+	uv pip compile protos/requirements.in $(LOCK) --output-file protos/requirements.lock
+LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	--python $$($(PYTHON) -c 'import sys; print(sys.executable)') $(UPGRADE)
+
+bench: setup ## the benchmarks (see benchmarks/README.md)
+	$(BIN)/python -m benchmarks
+
+wheel: setup ## dist/*.whl and dist/*.tar.gz
+	rm -rf dist
+	$(BIN)/hatchling build
+
+clean: ## remove what was made here, environments too
+	rm -rf .venv .venv-* .tools .googleapis dist build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip refuses an editable install among hashes; hence in two steps, the second with the build tools of the first.
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(call environment,$(VENV),requirements.lock)
+ifdef UV
+	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+else
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+endif
+	@touch $@
+
+$(TOOLS)/.ready: protos/requirements.lock
+	$(call environment,$(TOOLS),protos/requirements.lock)
+	@touch $@
+
+.googleapis/.ready: $(TOOLS)/.ready protos/generate.py
+	$(TOOLS)/bin/python protos/generate.py --imports
+	@touch $@
+
+# $(call environment,folder,lock)
+define environment
+	@test -n "$(PYTHON)" || { echo "modelwire needs Python 3.11 or newer: make PYTHON=/path/to/python"; exit 1; }
+	@test -x $(1)/bin/python || echo "making $(1) with $$($(PYTHON) --version)"
+	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(if $(UV),uv pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip install --quiet --disable-pip-version-check) --require-hashes -r $(2)
+endef
