@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 from ..database.engine import Database
 from ..errors import JobNotFound
-from ..paging import Page
+from ..paging import Page, PageRequest
 from . import store
 from .hub import JobHub
 from .model import Event, EventKind, Job, JobKind, JobStatus
@@ -31,33 +31,24 @@ class JobDesk:
 
     async def list(
         self,
+        page: PageRequest | None = None,
         *,
-        page_size: int = 0,
-        page_token: str = "",
-        skip: int = 0,
         status: JobStatus | None = None,
         kind: JobKind | None = None,
         runner_id: str = "",
         config_id: str = "",
     ) -> Page[Job]:
-        """Jobs, newest first. Raises InvalidField for a page that cannot be."""
+        """Jobs, newest first."""
+        request = page or PageRequest()
         return await self._database.read(
-            lambda tx: store.list_page(
-                tx,
-                page_size=page_size,
-                page_token=page_token,
-                skip=skip,
-                status=status,
-                kind=kind,
-                runner_id=runner_id,
-                config_id=config_id,
-            )
+            lambda tx: store.list_page(tx, request, status=status, kind=kind, runner_id=runner_id, config_id=config_id)
         )
 
     async def cancel(self, job_id: str, message: str = "") -> Job:
         """Asks a job to stop and returns it as it is then. Raises JobNotFound."""
-        await self.get(job_id)
         job = await self._database.write(lambda tx: store.request_cancel(tx, job_id, message))
+        if job is None:
+            raise JobNotFound(f"there is no job {job_id}", job=job_id)
         self._hub.notify(job_id)
         self._stop(job_id)
         return job

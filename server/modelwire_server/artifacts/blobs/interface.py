@@ -13,7 +13,7 @@ class BlobWriter(Protocol):
 
     @property
     def path(self) -> Path:
-        """The unfinished content, for checks before commit(); all that was written can be read there."""
+        """The unfinished content, for checks before commit(); after flush() all that was written can be read there."""
 
     @property
     def size(self) -> int:
@@ -21,6 +21,9 @@ class BlobWriter(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Appends. Raises StorageFull when there is no space, ContentTooLarge above the store's limit."""
+
+    async def flush(self) -> None:
+        """Hands what was written to the file at `path`."""
 
     async def commit(self) -> Blob:
         """Makes the content durable and visible under its digest."""

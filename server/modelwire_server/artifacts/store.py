@@ -1,0 +1,182 @@
+"""Artifacts in SQL. A node's path holds the ids from its root down, so that a subtree is one range of an index."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..configs.store import has_tags
+from ..database.engine import Transaction
+from ..database.tables import artifact_inputs, artifacts, jobs
+from ..paging import Page, PageRequest
+from .model import Artifact, ArtifactInput, Blob
+
+
+def insert(tx: Transaction, artifact: Artifact) -> None:
+    """Inserts a node below its parent, which must exist."""
+    parent = path_of(tx, artifact.parent_id) if artifact.parent_id else ""
+    tx.execute(sa.insert(artifacts).values(_row(artifact, f"{parent}{artifact.id}/")))
+    if artifact.inputs:
+        tx.execute(sa.insert(artifact_inputs), [_input_row(artifact.id, n, edge) for n, edge in enumerate(artifact.inputs)])
+
+
+def get(tx: Transaction, artifact_id: str) -> Artifact | None:
+    found = _select(tx, artifacts.c.id == artifact_id)
+    return found[0] if found else None
+
+
+def exists(tx: Transaction, artifact_id: str) -> bool:
+    return tx.execute(sa.select(artifacts.c.id).where(artifacts.c.id == artifact_id)).one_or_none() is not None
+
+
+def path_of(tx: Transaction, artifact_id: str) -> str:
+    return tx.execute(sa.select(artifacts.c.path).where(artifacts.c.id == artifact_id)).scalar_one()
+
+
+def list_page(
+    tx: Transaction, page: PageRequest, *, type: str = "", parent_id: str = "", tags: Sequence[str] = (), input_id: str = ""
+) -> Page[Artifact]:
+    """Artifacts, oldest first."""
+    conditions = [*has_tags(artifacts.c.tags, tags)]
+    if type:
+        conditions.append(artifacts.c.type == type)
+    if parent_id:
+        conditions.append(artifacts.c.parent_id == parent_id)
+    if input_id:
+        users = sa.select(artifact_inputs.c.artifact_id).where(artifact_inputs.c.input_id == input_id)
+        conditions.append(artifacts.c.id.in_(users))
+    total = tx.execute(sa.select(sa.func.count()).select_from(artifacts).where(*conditions)).scalar_one()
+    found = _select(tx, *conditions, artifacts.c.id > page.after, offset=page.skip, limit=page.size + 1)
+    return page.page(found, [artifact.id for artifact in found], total)
+
+
+def update(tx: Transaction, artifact_id: str, *, tags: Sequence[str], metadata: dict[str, Any], updated_at: datetime) -> None:
+    values = {"tags": list(tags), "metadata": metadata, "updated_at": updated_at}
+    tx.execute(sa.update(artifacts).where(artifacts.c.id == artifact_id).values(values))
+
+
+def move(tx: Transaction, artifact_id: str, parent_id: str | None) -> None:
+    """Puts a node with all its descendants under another parent, which is none of them; levels and paths follow."""
+    old_path = path_of(tx, artifact_id)
+    old_level = tx.execute(sa.select(artifacts.c.level).where(artifacts.c.id == artifact_id)).scalar_one()
+    parent = get(tx, parent_id) if parent_id else None
+    new_path = (path_of(tx, parent.id) if parent else "") + f"{artifact_id}/"
+    shift = (parent.level + 1 if parent else 0) - old_level
+    tx.execute(
+        sa.update(artifacts)
+        .where(below(old_path))
+        .values(
+            path=sa.literal(new_path).concat(sa.func.substr(artifacts.c.path, len(old_path) + 1)),
+            level=artifacts.c.level + shift,
+        )
+    )
+    tx.execute(sa.update(artifacts).where(artifacts.c.id == artifact_id).values(parent_id=parent_id))
+
+
+def delete(tx: Transaction, artifact_id: str) -> None:
+    """Deletes one node; its children become roots and keep their level."""
+    for child in list(tx.execute(sa.select(artifacts.c.id).where(artifacts.c.parent_id == artifact_id)).scalars()):
+        old_path = path_of(tx, child)
+        new = sa.literal(f"{child}/").concat(sa.func.substr(artifacts.c.path, len(old_path) + 1))
+        tx.execute(sa.update(artifacts).where(below(old_path)).values(path=new))
+        tx.execute(sa.update(artifacts).where(artifacts.c.id == child).values(parent_id=None))
+    tx.execute(sa.delete(artifacts).where(artifacts.c.id == artifact_id))
+
+
+def delete_tree(tx: Transaction, artifact_id: str) -> list[str]:
+    """Deletes a node with all its descendants; returns their ids."""
+    ids = [artifact.id for artifact in subtree(tx, artifact_id)]
+    # Children before parents, for the foreign key.
+    for artifact in reversed(ids):
+        tx.execute(sa.delete(artifacts).where(artifacts.c.id == artifact))
+    return ids
+
+
+def subtree(tx: Transaction, artifact_id: str) -> list[Artifact]:
+    """A node and its descendants, each parent before its children, siblings oldest first."""
+    path = tx.execute(sa.select(artifacts.c.path).where(artifacts.c.id == artifact_id)).scalar_one_or_none()
+    return [] if path is None else _select(tx, below(path), order=artifacts.c.path)
+
+
+def depth_below(tx: Transaction, artifact_id: str) -> int:
+    """How many levels a node's descendants reach below it."""
+    path, level = tx.execute(sa.select(artifacts.c.path, artifacts.c.level).where(artifacts.c.id == artifact_id)).one()
+    deepest: int = tx.execute(sa.select(sa.func.max(artifacts.c.level)).where(below(path))).scalar_one()
+    return deepest - level
+
+
+def count(tx: Transaction) -> int:
+    return tx.execute(sa.select(sa.func.count()).select_from(artifacts)).scalar_one()
+
+
+def referenced_digests(tx: Transaction) -> set[str]:
+    """The digests of all content that an artifact or a job refers to."""
+    of_artifacts = tx.execute(sa.select(artifacts.c.digest).where(artifacts.c.digest.is_not(None))).scalars()
+    found = {digest for digest in of_artifacts if digest}
+    found.update(tx.execute(sa.select(artifact_inputs.c.digest).where(artifact_inputs.c.digest != "")).scalars())
+    for document in tx.execute(sa.select(jobs.c.input)).scalars():
+        found.update(document.get("frames", {}).values())
+        found.update(digest for digest in (document.get("geo"), document.get("model", {}).get("digest")) if digest)
+    return found
+
+
+def below(path: str) -> sa.ColumnElement[bool]:
+    """The node of a path and its descendants: '/' is followed by '0'."""
+    return sa.and_(artifacts.c.path >= path, artifacts.c.path < path[:-1] + "0")
+
+
+def _select(
+    tx: Transaction, *conditions: sa.ColumnElement[bool], offset: int = 0, limit: int | None = None, order: Any = artifacts.c.id
+) -> list[Artifact]:
+    query = sa.select(artifacts).where(*conditions).order_by(order).offset(offset).limit(limit)
+    rows = tx.execute(query).all()
+    edges = _inputs(tx, [row.id for row in rows])
+    return [_artifact(row, tuple(edges.get(row.id, ()))) for row in rows]
+
+
+def _inputs(tx: Transaction, ids: list[str]) -> dict[str, list[ArtifactInput]]:
+    edges: dict[str, list[ArtifactInput]] = {}
+    query = sa.select(artifact_inputs).where(artifact_inputs.c.artifact_id.in_(ids)).order_by(artifact_inputs.c.position)
+    for row in tx.execute(query):
+        edges.setdefault(row.artifact_id, []).append(ArtifactInput(row.role, row.input_id, row.digest))
+    return edges
+
+
+def _row(artifact: Artifact, path: str) -> dict[str, Any]:
+    return {
+        "id": artifact.id,
+        "parent_id": artifact.parent_id,
+        "path": path,
+        "level": artifact.level,
+        "type": artifact.type,
+        "metadata": artifact.metadata,
+        "content_type": artifact.content_type,
+        "digest": artifact.blob and artifact.blob.digest,
+        "size": artifact.blob and artifact.blob.size,
+        "tags": list(artifact.tags),
+        "runner_id": artifact.runner_id,
+        "created_at": artifact.created_at,
+        "updated_at": artifact.updated_at,
+    }
+
+
+def _input_row(artifact_id: str, position: int, edge: ArtifactInput) -> dict[str, Any]:
+    return {"artifact_id": artifact_id, "role": edge.role, "position": position, "input_id": edge.id, "digest": edge.digest}
+
+
+def _artifact(row: sa.Row[Any], inputs: tuple[ArtifactInput, ...]) -> Artifact:
+    return Artifact(
+        id=row.id,
+        parent_id=row.parent_id,
+        level=row.level,
+        type=row.type,
+        metadata=row.metadata,
+        content_type=row.content_type,
+        blob=Blob(row.digest, row.size) if row.digest else None,
+        tags=tuple(row.tags),
+        inputs=inputs,
+        runner_id=row.runner_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,36 @@
+"""Answers by request id, so that a retry has no second effect."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..clock import now
+from ..errors import FieldViolation, RequestIdReused
+from .engine import Transaction
+from .tables import idempotency_keys as keys
+
+
+def recall(tx: Transaction, scope: str, request_id: str, fingerprint: str) -> dict[str, Any] | None:
+    """The answer to the request, if it was answered before. Raises RequestIdReused if the id belongs to another request."""
+    row = tx.execute(
+        sa.select(keys.c.fingerprint, keys.c.answer).where(keys.c.scope == scope, keys.c.request_id == request_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != fingerprint:
+        message = f"request id {request_id} was used for another request; choose a new one for each request"
+        raise RequestIdReused(message, violations=[FieldViolation("request_id", message)], request_id=request_id)
+    answer: dict[str, Any] = row.answer
+    return answer
+
+
+def remember(tx: Transaction, scope: str, request_id: str, fingerprint: str, answer: dict[str, Any]) -> None:
+    """Keeps the answer, in the transaction that made it true."""
+    row = {"scope": scope, "request_id": request_id, "fingerprint": fingerprint, "answer": answer, "created_at": now()}
+    tx.execute(sa.insert(keys).values(row))
+
+
+def forget_before(tx: Transaction, time: datetime) -> None:
+    """Drops answers that nobody will ask for again."""
+    tx.execute(sa.delete(keys).where(keys.c.created_at < time))

@@ -1,0 +1,146 @@
+"""The tables. Content is never here: blobs hold it, rows refer to it by digest."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.engine import Dialect
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """Aware times in UTC, also where the database knows no zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = String(26)
+Digest = String(71)
+
+configs = Table(
+    "configs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("runner_id", String(200), nullable=False, index=True),
+    Column("name", String(200), nullable=False, index=True),
+    Column("data", JSON, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("parent_id", Id, ForeignKey("artifacts.id"), index=True),
+    # The ids from the root down to this node, each followed by a slash: a subtree is a range of paths.
+    Column("path", Text, nullable=False, index=True),
+    Column("level", Integer, nullable=False),
+    Column("type", String(100), nullable=False, index=True),
+    Column("metadata", JSON, nullable=False),
+    Column("content_type", String(200), nullable=False),
+    Column("digest", Digest, index=True),
+    Column("size", BigInteger),
+    Column("tags", JSON, nullable=False),
+    Column("runner_id", String(200), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+
+artifact_inputs = Table(
+    "artifact_inputs",
+    metadata,
+    Column("artifact_id", Id, ForeignKey("artifacts.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(50), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("input_id", String(26), nullable=False, index=True),
+    Column("digest", String(71), nullable=False),
+)
+
+config_artifacts = Table(
+    "config_artifacts",
+    metadata,
+    Column("artifact_id", Id, ForeignKey("artifacts.id", ondelete="CASCADE"), primary_key=True),
+    Column("config_id", Id, ForeignKey("configs.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("runner_id", String(200), nullable=False),
+    Column("config_id", String(26), nullable=False, index=True),
+    Column("model_id", String(26), nullable=False),
+    Column("artifact_id", Id, nullable=False),
+    Column("input", JSON, nullable=False),
+    Column("timeout", Float),
+    Column("submitted_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("finished_at", UtcTime),
+    Column("error", Text),
+    Column("error_traceback", Text),
+    Column("error_reason", String(63)),
+    Column("stage", String(20), nullable=False),
+    Column("progress", Float),
+    Column("attempt", Integer, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("cancel_message", Text, nullable=False),
+    # Who runs the job, and until when that is believed without a sign of life.
+    Column("worker_id", String(26)),
+    Column("lease_until", UtcTime),
+    Index("ix_jobs_status_id", "status", "id"),
+)
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("kind", String(20), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("time", UtcTime, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("scope", String(50), primary_key=True),
+    Column("request_id", String(100), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("answer", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False, index=True),
+)
