@@ -18,7 +18,9 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 help: ## this list
 	@echo "modelwire: make <target>"
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@test -t 1 && blue=$$(printf '\033[36m') plain=$$(printf '\033[0m'); \
+	awk -v blue="$$blue" -v plain="$$plain" 'BEGIN { FS = ":.*## " } \
+		/^[a-z-]+:.*## / { printf "  %s%-13s%s %s\n", blue, $$1, plain, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.ready ## the virtual environment, with everything in it
 
@@ -95,9 +97,9 @@ clean: ## remove what was made here, environments too
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(call environment,$(VENV),requirements.lock)
 ifdef UV
-	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 else
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
 	@touch $@
 
@@ -114,5 +116,5 @@ define environment
 	@test -n "$(PYTHON)" || { echo "modelwire needs Python 3.11 or newer: make PYTHON=/path/to/python"; exit 1; }
 	@test -x $(1)/bin/python || echo "making $(1) with $$($(PYTHON) --version)"
 	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
-	$(if $(UV),uv pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip install --quiet --disable-pip-version-check) --require-hashes -r $(2)
+	@$(if $(UV),uv pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip install --quiet --disable-pip-version-check) --require-hashes -r $(2)
 endef
