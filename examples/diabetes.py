@@ -6,12 +6,13 @@ The data are scikit-learn's bundled diabetes data: 442 patients, ten measurement
 """
 
 import pandas as pd
-from modelwire_runners import BaseConfig, FunctionalModelRunner, RunContext, RunnerInfo
 from pydantic import Field
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import SGDRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from modelwire_runners import BaseConfig, FunctionalModelRunner, RunContext, RunnerInfo
 
 TARGET = "target"
 

@@ -1,6 +1,6 @@
 """The diabetes regression as a class, with preprocessing, hooks and a check of its own.
 
-    modelwire serve examples/diabetes_class.py:DiabetesRunner
+modelwire serve examples/diabetes_class.py:DiabetesRunner
 """
 
 import logging
@@ -8,10 +8,11 @@ import time
 from typing import Any
 
 import pandas as pd
-from modelwire_runners import BaseConfig, BaseModelRunner, RunnerInfo, Severity, ValidationDiagnostic
 from pydantic import Field
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.preprocessing import StandardScaler
+
+from modelwire_runners import BaseConfig, BaseModelRunner, RunnerInfo, Severity, ValidationDiagnostic
 
 log = logging.getLogger(__name__)
 TARGET = "target"

@@ -192,7 +192,7 @@ class WorkFailed(ModelwireError):
     """The runner, or the process that it ran in, failed. Also how a failed job is described."""
 
     def __init__(self, message: str, /, *, traceback: str | None = None, **metadata: object) -> None:
-        super().__init__(message, **metadata)
+        super().__init__(message, violations=(), **metadata)
         self.traceback = traceback
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
 from modelwire_runners import PeriodType, RunnerInfo
 
 from .errors import FieldViolation, InvalidField
@@ -31,7 +32,11 @@ class SampleOrder:
     covariates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        bounds = {"num_locations": (self.locations, 1, 1000), "num_periods": (self.periods, 1, 10_000), "num_features": (self.features, 0, 1000)}
+        bounds = {
+            "num_locations": (self.locations, 1, 1000),
+            "num_periods": (self.periods, 1, 10_000),
+            "num_features": (self.features, 0, 1000),
+        }
         wrong = [
             FieldViolation(name, f"must be from {least} to {most}, not {value}")
             for name, (value, least, most) in bounds.items()
@@ -97,6 +102,8 @@ def geo_of(order: SampleOrder) -> dict[str, Any]:
 def feature(number: int, *, points: bool) -> dict[str, Any]:
     west, south = -170.0 + 2.0 * (number % 170), -80.0 + 2.0 * (number // 170)
     corners = [[west, south], [west + 1, south], [west + 1, south + 1], [west, south + 1], [west, south]]
-    geometry: dict[str, Any] = {"type": "Point", "coordinates": [west, south]} if points else {"type": "Polygon", "coordinates": [corners]}
+    geometry: dict[str, Any] = (
+        {"type": "Point", "coordinates": [west, south]} if points else {"type": "Polygon", "coordinates": [corners]}
+    )
     name = f"location_{number}"
     return {"type": "Feature", "id": name, "properties": {"id": name, "name": name}, "geometry": geometry}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+
 from modelwire_runners import RunnerInfo, Severity, ValidationDiagnostic
 from modelwire_runners.invoke import run_validate_predict, run_validate_train
 

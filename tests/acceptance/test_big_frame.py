@@ -1,14 +1,16 @@
 """A frame of 1.5 GB trains with stock settings on both sides, and the server hardly notices."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+from serving import ServerProcess
+
 from modelwire import Client
 from modelwire.events import LogEvent
-from serving import ServerProcess
 
 BATCHES, ROWS, COLUMNS = 150, 125_000, 10
 TOTAL = BATCHES * ROWS * COLUMNS * 8
@@ -31,8 +33,8 @@ class Frame:
 
 def peak_memory(process: psutil.Process) -> int:
     """The highest resident memory that the process ever had, in bytes."""
-    with open(f"/proc/{process.pid}/status") as status:
-        line = next(line for line in status if line.startswith("VmHWM"))
+    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    line = next(line for line in status if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 

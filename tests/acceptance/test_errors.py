@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from modelwire import (
     AlreadyExists,
     Client,
@@ -82,9 +83,7 @@ REFUSALS: list[tuple[str, type[ModelwireError], Call, set[str], str]] = [
 
 
 @pytest.mark.parametrize(("reason", "kind", "call", "metadata", "words"), REFUSALS, ids=[row[0] for row in REFUSALS])
-def test_refused_call(
-    client: Client, reason: str, kind: type[ModelwireError], call: Call, metadata: set[str], words: str
-) -> None:
+def test_refused_call(client: Client, reason: str, kind: type[ModelwireError], call: Call, metadata: set[str], words: str) -> None:
     with pytest.raises(kind) as refusal:
         call(client)
     error = refusal.value

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from serving import ServerProcess
+
 from modelwire import Client, InvalidArgument
 from modelwire.v1 import frame_pb2, predict_service_pb2, predict_service_pb2_grpc
-from serving import ServerProcess
 
 TYPES = {
     pa.int8(): st.integers(-128, 127),

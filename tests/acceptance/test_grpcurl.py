@@ -24,11 +24,11 @@ class Grpcurl:
         self._path, self._target = path, target
 
     def run(self, *arguments: str) -> str:
-        done = subprocess.run([self._path, "-plaintext", *arguments], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([self._path, "-plaintext", *arguments], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def list(self) -> str:
+    def services(self) -> str:
         return self.run(self._target, "list")
 
     def call(self, method: str, **request: object) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ class Grpcurl:
 
 def test_the_whole_of_the_main_job(grpcurl: str, server: ServerProcess) -> None:
     tool = Grpcurl(grpcurl, server.target)
-    listed = tool.list()
+    listed = tool.services()
     assert all(f"modelwire.v1.{name}" in listed for name in SERVICES)
     assert tool.call("RunnerService/GetRunner")[0]["info"]["id"] == "diabetes"
 
@@ -71,5 +71,6 @@ def test_health_is_serving(grpcurl: str, server: ServerProcess, name: str) -> No
         capture_output=True,
         text=True,
         timeout=60,
+        check=True,
     )
     assert json.loads(done.stdout) == {"status": "SERVING"}

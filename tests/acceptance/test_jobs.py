@@ -7,9 +7,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from serving import ServerProcess
+
 from modelwire import Client, DeadlineExceeded, Job, JobCanceled, JobFailed
 from modelwire.events import ProgressEvent, StateEvent
-from serving import ServerProcess
 
 DATA = {"x": [1.0, 2.0, 3.0]}
 
@@ -127,21 +128,17 @@ def test_kill_9_runs_the_job_again_by_policy(own_server: ServerProcess, tmp_path
         wait_until_spinning(job)
         own_server.kill()
         own_server.start()
-        wait_until_spinning_again = [e for e in _until_second_progress(job)]
-        assert wait_until_spinning_again
+        until_second_progress(job)
         opened.start()
         job.wait(timeout=30)
         assert client.jobs.get(job.id).attempt == 2
     opened.join()
 
 
-def _until_second_progress(job: Job) -> list[object]:
-    seen: list[object] = []
-    for event in job.watch():
-        seen.append(event)
-        if sum(isinstance(e, ProgressEvent) for e in seen) == 2:
-            break
-    return seen
+def until_second_progress(job: Job) -> None:
+    reports = (event for event in job.watch() if isinstance(event, ProgressEvent))
+    next(reports)
+    next(reports)
 
 
 def test_sigterm_drains_and_leaves_no_process(own_server: ServerProcess) -> None:

@@ -31,7 +31,8 @@ def exists(tx: Transaction, artifact_id: str) -> bool:
 
 
 def path_of(tx: Transaction, artifact_id: str) -> str:
-    return tx.execute(sa.select(artifacts.c.path).where(artifacts.c.id == artifact_id)).scalar_one()
+    path: str = tx.execute(sa.select(artifacts.c.path).where(artifacts.c.id == artifact_id)).scalar_one()
+    return path
 
 
 def list_page(
@@ -103,7 +104,8 @@ def depth_below(tx: Transaction, artifact_id: str) -> int:
     """How many levels a node's descendants reach below it."""
     path, level = tx.execute(sa.select(artifacts.c.path, artifacts.c.level).where(artifacts.c.id == artifact_id)).one()
     deepest: int = tx.execute(sa.select(sa.func.max(artifacts.c.level)).where(below(path))).scalar_one()
-    return deepest - level
+    depth: int = deepest - level
+    return depth
 
 
 def count(tx: Transaction) -> int:

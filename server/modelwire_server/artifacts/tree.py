@@ -35,6 +35,10 @@ DEEPEST = 64
 LARGEST_INLINE = 1 << 20
 
 
+# The children of each node, by the parent's id.
+Children = dict[str | None, list[Artifact]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewArtifact:
     """An artifact that a caller wants to store. `digest` is what the content must have, if given."""
@@ -82,9 +86,7 @@ class ArtifactTree:
         blob = await writer.commit()
         if new.digest and new.digest.lower() != blob.digest:
             message = f"the content has the digest {blob.digest}, not {new.digest}"
-            raise DigestMismatch(
-                message, violations=[FieldViolation("digest", message)], expected=new.digest, actual=blob.digest
-            )
+            raise DigestMismatch(message, violations=[FieldViolation("digest", message)], expected=new.digest, actual=blob.digest)
         return await self.store(new, blob, new.content_type or "application/octet-stream")
 
     async def store(self, new: NewArtifact, blob: Blob | None, content_type: str) -> Artifact:
@@ -216,7 +218,7 @@ class ArtifactTree:
         found = await self._database.read(lambda tx: store.subtree(tx, artifact_id))
         if not found:
             raise not_found(artifact_id)
-        children: dict[str | None, list[Artifact]] = {}
+        children: Children = {}
         for artifact in found[1:]:
             children.setdefault(artifact.parent_id, []).append(artifact)
         return self._node(found[0], children)
@@ -257,7 +259,7 @@ class ArtifactTree:
             check_depth(parent.level + 1 + store.depth_below(tx, artifact.id))
         store.move(tx, artifact.id, parent_id or None)
 
-    def _node(self, artifact: Artifact, children: dict[str | None, list[Artifact]]) -> ArtifactNode:
+    def _node(self, artifact: Artifact, children: Children) -> ArtifactNode:
         hierarchy = self._hierarchy(artifact.runner_id)
         return ArtifactNode(
             artifact,

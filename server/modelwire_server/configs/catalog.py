@@ -108,7 +108,7 @@ class ConfigCatalog:
     async def count(self) -> int:
         return await self._database.read(store.count)
 
-    async def artifacts(self, config_id: str) -> list[Artifact]:
+    async def artifacts(self, config_id: str) -> Sequence[Artifact]:
         """The root artifacts that are linked to a config; none for an unknown one."""
 
         def read(tx: Transaction) -> list[Artifact]:
@@ -149,7 +149,7 @@ class ConfigCatalog:
         return {"id": config_id}
 
     def _delete(self, tx: Transaction, config_id: str) -> dict[str, Any]:
-        deleted = [id for root in store.linked_roots(tx, config_id) for id in artifacts.delete_tree(tx, root)]
+        deleted = [gone for root in store.linked_roots(tx, config_id) for gone in artifacts.delete_tree(tx, root)]
         if not store.delete(tx, config_id):
             raise ConfigNotFound(f"Config {config_id} not found", config=config_id)
         return {"artifacts": deleted}

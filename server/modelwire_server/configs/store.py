@@ -17,7 +17,7 @@ def insert(tx: Transaction, config: Config) -> None:
 
 def get(tx: Transaction, config_id: str) -> Config | None:
     row = tx.execute(sa.select(configs).where(configs.c.id == config_id)).one_or_none()
-    return row and _config(row)
+    return None if row is None else _config(row)
 
 
 def list_page(tx: Transaction, page: PageRequest, *, runner_id: str = "", tags: Sequence[str] = (), name: str = "") -> Page[Config]:

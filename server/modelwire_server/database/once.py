@@ -9,9 +9,7 @@ from . import idempotency
 from .engine import Transaction
 
 
-def once(
-    tx: Transaction, scope: str, request_id: str, document: object, act: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
+def once(tx: Transaction, scope: str, request_id: str, document: object, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The answer of `act`, or the answer that the same request got before. Raises RequestIdReused."""
     if not request_id:
         return act()

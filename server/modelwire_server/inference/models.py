@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+
 from modelwire_runners import BaseModelRunner
 
 from ..artifacts.blobs.interface import BlobStore
@@ -35,9 +36,7 @@ async def find_model(tree: ArtifactTree, model: str) -> Artifact:
     except ArtifactNotFound as error:
         raise ModelNotFound(f"there is no model {model}", model=model) from error
     if artifact.type != MODEL_TYPE or artifact.blob is None:
-        raise NotAModel(
-            f"artifact {model} is a {artifact.type}, not a trained model", artifact=model, type=artifact.type
-        )
+        raise NotAModel(f"artifact {model} is a {artifact.type}, not a trained model", artifact=model, type=artifact.type)
     return artifact
 
 
@@ -96,9 +95,7 @@ class ModelCache:
         try:
             value = await asyncio.to_thread(cloudpickle.loads, content)
         except Exception as error:
-            raise ModelNotLoadable(
-                f"model {model} cannot be loaded: {type(error).__name__}: {error}", artifact=model
-            ) from error
+            raise ModelNotLoadable(f"model {model} cannot be loaded: {type(error).__name__}: {error}", artifact=model) from error
         loaded = LoadedModel(model, runner, artifact.metadata.get("config", {}), value, artifact.blob.size)
         self._keep(loaded)
         return loaded

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
+
 from modelwire_runners import RunContext
 from modelwire_runners.invoke import PredictionError, arun_predict, run_predict
 

@@ -1,7 +1,7 @@
 """What callers may ask of jobs: read, list, watch, cancel, forget."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from ..database.engine import Database
 from ..errors import JobNotFound
@@ -78,7 +78,7 @@ class JobDesk:
                 if len(events) < EVENTS_AT_ONCE and not await happens(news, within=heartbeat):
                     yield None
 
-    async def _events_after(self, job_id: str, sequence: int) -> list[Event]:
+    async def _events_after(self, job_id: str, sequence: int) -> Sequence[Event]:
         return await self._database.read(lambda tx: store.events_after(tx, job_id, sequence, EVENTS_AT_ONCE))
 
     async def _is_over(self, job_id: str, last: int) -> bool:
@@ -86,7 +86,7 @@ class JobDesk:
         return job is None or (job.status.is_final and last >= job.last_sequence)
 
 
-def ends_a_job(events: list[Event]) -> bool:
+def ends_a_job(events: Sequence[Event]) -> bool:
     """The change to a final state is always the last event of a job."""
     return bool(events) and events[-1].kind is EventKind.STATE and JobStatus(events[-1].data["status"]).is_final
 

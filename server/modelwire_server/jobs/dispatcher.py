@@ -147,7 +147,7 @@ class Dispatcher:
             # A cancel may have come between the claim and this line, when nobody was here yet to be told.
             if (await self._database.read(lambda tx: store.get(tx, job.id)) or job).cancel_requested:
                 stop.set(StopReason.CANCELED)
-            folder.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             spec = await self._work[job.kind].prepare(job, folder)
             return await self._executor.run(spec, report, stop)
         except ModelwireError as error:

@@ -23,7 +23,7 @@ def insert(tx: Transaction, job: Job, first: Sequence[NewEvent]) -> None:
 
 def get(tx: Transaction, job_id: str) -> Job | None:
     row = tx.execute(sa.select(*_FIELDS).where(jobs.c.id == job_id)).one_or_none()
-    return row and _job(row)
+    return None if row is None else _job(row)
 
 
 def list_page(

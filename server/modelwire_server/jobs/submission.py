@@ -55,9 +55,7 @@ class JobQueue:
         if request_id and (known := idempotency.recall(tx, scope, request_id, fingerprint)):
             return known
         if store.count_pending(tx) >= self._max_pending:
-            raise Overloaded(
-                f"{self._max_pending} jobs are waiting already; try again when some are done", limit=self._max_pending
-            )
+            raise Overloaded(f"{self._max_pending} jobs are waiting already; try again when some are done", limit=self._max_pending)
         check(tx)
         store.insert(tx, job, [accepted(job)])
         answer = {

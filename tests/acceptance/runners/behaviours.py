@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+
 from modelwire_runners import BaseConfig, FunctionalModelRunner, RunContext, RunnerInfo, RunnerLimits
 
 
