@@ -14,6 +14,7 @@ import pyarrow as pa
 from .arrow_messages import DICTIONARY, RECORDS, AboveLimit, Announcement, BrokenStream, MessageLimits, announcements
 from .artifacts.model import Blob
 from .errors import FieldViolation, FrameTooLarge, InvalidFrame
+from .periods import PeriodCounter
 
 MIB = 1 << 20
 _BYTES_OF_NOTHING = 8  # what a row counts that takes no space in Arrow, but does in every other library
@@ -66,15 +67,17 @@ class FrameSummary:
 
     schema: pa.Schema
     rows: int
+    periods: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFrame:
-    """A checked frame whose Arrow IPC stream is in the blob store."""
+    """A checked frame whose Arrow IPC stream is in the blob store. `periods` is what the longest of its time series spans."""
 
     blob: Blob
     schema: pa.Schema
     rows: int
+    periods: int | None = None
 
 
 def check_frame(source: pa.NativeFile, limits: FrameLimits, field: str) -> FrameSummary:
@@ -82,13 +85,15 @@ def check_frame(source: pa.NativeFile, limits: FrameLimits, field: str) -> Frame
 
     Raises InvalidFrame and FrameTooLarge; both name `field`.
     """
-    rows = 0
+    rows, periods = 0, PeriodCounter()
 
     def count(batch: pa.RecordBatch) -> None:
         nonlocal rows
         rows += batch.num_rows
+        periods.add(batch)
 
-    return FrameSummary(_read(source, limits, field, count), rows)
+    schema = _read(source, limits, field, count)
+    return FrameSummary(schema, rows, periods.count)
 
 
 def read_frame(data: bytes | pa.NativeFile, limits: FrameLimits, field: str) -> pa.Table:

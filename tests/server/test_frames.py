@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from modelwire_server.errors import FrameTooLarge, InvalidFrame
 from modelwire_server.frames import MIB, FrameLimits, check_frame, read_frame, write_frame, write_frame_parts
+from modelwire_server.periods import count_periods
 
 LIMITS = FrameLimits().in_memory(16 * MIB)
 
@@ -67,6 +68,23 @@ def test_every_type_survives(compression: str | None) -> None:
 def test_little_is_fine(table: pa.Table) -> None:
     assert read_frame(write_frame(table), LIMITS, "data").equals(table)
     assert check(write_frame(table)) == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "periods"),
+    [
+        (pa.table({"a": [1]}), None),
+        (pa.table({"time_period": ["2020-01", "2020-02", "2020-02", None]}), 2),
+        (pa.table({"time_period": ["2020-01", "2020-02", "2020-03"], "location": ["x", "x", "y"]}), 2),
+        (pa.table({"time_period": pa.array(["2020-01", "2020-02"]).dictionary_encode()}), 2),
+        (pa.table({"time_period": [["2020-01"]]}), None),
+        (pa.table({"time_period": pa.array([], pa.string())}), None),
+    ],
+)
+def test_periods_are_counted(table: pa.Table, periods: int | None) -> None:
+    summary = check_frame(pa.BufferReader(stream(table, max_chunksize=1)), LIMITS, "future")
+    assert summary.periods == periods
+    assert count_periods(table) == periods
 
 
 def test_a_stream_without_end_mark_is_fine() -> None:

@@ -1,0 +1,59 @@
+"""What is counted and measured, for Prometheus. Labels come from the contract and from the server, never from callers."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class ServerMetrics:
+    """The metrics of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        call = ("service", "method")
+        self.calls_started = Counter("modelwire_calls_started", "Calls that began.", call, registry=registry)
+        self.calls_handled = Counter(
+            "modelwire_calls_handled", "Calls that ended, by status code.", (*call, "code"), registry=registry
+        )
+        self.calls_in_flight = Gauge("modelwire_calls_in_flight", "Calls under way.", call, registry=registry)
+        self.call_seconds = Histogram(
+            "modelwire_call_seconds", "How long calls took.", call, buckets=_CALL_BUCKETS, registry=registry
+        )
+        self.predict_seconds = Histogram(
+            "modelwire_predict_seconds",
+            "How long synchronous predictions took, without reading and writing frames.",
+            buckets=_CALL_BUCKETS,
+            registry=registry,
+        )
+        self.train_jobs = Counter("ml_train_jobs", "Training jobs that were accepted.", registry=registry)
+        self.predict_jobs = Counter("ml_predict_jobs", "Prediction jobs that were accepted.", registry=registry)
+        self._jobs = Gauge("modelwire_jobs", "Jobs by state.", ("status",), registry=registry)
+        self._job_counts: Callable[[], Awaitable[Mapping[str, int]]] | None = None
+
+    def jobs_from(self, counts: Callable[[], Awaitable[Mapping[str, int]]]) -> None:
+        """Reads the number of jobs in each state from `counts`, once per scrape."""
+        self._job_counts = counts
+
+    def gauge_from(self, name: str, help: str, value: Callable[[], float]) -> None:
+        """Adds a gauge `modelwire_<name>` that is read at each scrape: bytes of loaded models, predictions that wait."""
+        Gauge(f"modelwire_{name}", help, registry=self.registry).set_function(value)
+
+    def counter(self, name: str, help: str) -> Counter:
+        """Adds a counter `modelwire_<name>_total`, for its owner to count with."""
+        return Counter(f"modelwire_{name}", help, registry=self.registry)
+
+    async def text(self) -> bytes:
+        """All metrics, as Prometheus reads them."""
+        if self._job_counts is not None:
+            for status, count in (await self._job_counts()).items():
+                self._jobs.labels(str(status)).set(count)
+        return generate_latest(self.registry)
