@@ -1,0 +1,156 @@
+"""Training and predicting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from modelwire._async.connection import AsyncConnection, new_request_id
+from modelwire._async.jobs import AsyncJob
+from modelwire._seams import asynchronous as seam
+from modelwire.chunks import decode
+from modelwire.errors import Unavailable
+from modelwire.payload import Conversation, GeoLike, Payload, RunInfoLike, empty_like, raise_if_error, run_info_message
+from modelwire.v1 import predict_service_pb2, train_service_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from modelwire._async.artifacts import AsyncArtifact
+    from modelwire._async.configs import AsyncConfig
+    from modelwire._async.models import AsyncModel
+    from modelwire.frames import FrameLike
+
+
+async def train(
+    connection: AsyncConnection,
+    config: AsyncConfig | str,
+    data: FrameLike,
+    *,
+    geo: GeoLike | None,
+    run_info: RunInfoLike | None,
+    timeout: float | None,
+    tags: Sequence[str],
+    model_id: str,
+) -> AsyncJob[AsyncModel]:
+    """Submits a training, see Client.train."""
+    request = train_service_pb2.TrainRequest(
+        config_id=id_of(config),
+        run_info=run_info_message(run_info),
+        request_id=new_request_id(),
+        tags=tags,
+        model_id=model_id,
+    )
+    _set_timeout(request, timeout)
+    payload = await seam.in_thread(Payload, {"data": data}, geo)
+    stub = connection.stubs.train
+    answer = await _submit(connection, stub.Train, stub.TrainStream, train_service_pb2.TrainStreamRequest, request, payload)
+    return AsyncJob(
+        id=answer.job_id,
+        kind="train",
+        stage="queued",
+        artifact_id=answer.artifact_id,
+        config_id=request.config_id,
+        _connection=connection,
+    )
+
+
+async def submit_prediction(
+    connection: AsyncConnection,
+    model: AsyncModel | str,
+    future: FrameLike,
+    historic: FrameLike | None,
+    *,
+    geo: GeoLike | None,
+    run_info: RunInfoLike | None,
+    timeout: float | None,
+    tags: Sequence[str],
+    prediction_id: str,
+) -> AsyncJob[AsyncArtifact]:
+    """Submits a prediction as a job, see Client.submit_prediction."""
+    request = predict_service_pb2.SubmitPredictionRequest(
+        artifact_id=id_of(model),
+        run_info=run_info_message(run_info),
+        request_id=new_request_id(),
+        tags=tags,
+        prediction_id=prediction_id,
+    )
+    _set_timeout(request, timeout)
+    past = empty_like(future) if historic is None else historic
+    payload = await seam.in_thread(Payload, {"historic": past, "future": future}, geo)
+    stub, part = connection.stubs.predict, predict_service_pb2.SubmitPredictionStreamRequest
+    answer = await _submit(connection, stub.SubmitPrediction, stub.SubmitPredictionStream, part, request, payload)
+    return AsyncJob(
+        id=answer.job_id,
+        kind="predict",
+        stage="queued",
+        artifact_id=answer.artifact_id,
+        model_id=request.artifact_id,
+        _connection=connection,
+    )
+
+
+async def _submit(connection: AsyncConnection, whole: Any, stream: Any, part: Any, request: Any, payload: Payload) -> Any:
+    if payload.is_small:
+        return await connection.call(whole, payload.fill(request))
+    return await connection.send(stream, lambda: payload.requests(part, request), replayable=payload.replayable)
+
+
+async def predict(
+    connection: AsyncConnection,
+    model: AsyncModel | str,
+    future: FrameLike,
+    historic: FrameLike | None,
+    *,
+    geo: GeoLike | None,
+    run_info: RunInfoLike | None,
+    timeout: float | None,
+) -> Any:
+    """Predicts at once, see Client.predict."""
+    request = predict_service_pb2.PredictRequest(model=id_of(model), run_info=run_info_message(run_info))
+    payload = await seam.in_thread(Payload, {"historic": historic, "future": future}, geo)
+    if payload.is_small:
+        answer = await connection.call(connection.stubs.predict.Predict, payload.fill(request), timeout=timeout)
+        return payload.sources["future"].like_me(decode(answer.predictions.arrow))
+    return await connection.persist(lambda: _predict_large(connection, request, payload, timeout), replayable=payload.replayable)
+
+
+async def _predict_large(
+    connection: AsyncConnection, request: predict_service_pb2.PredictRequest, payload: Payload, timeout: float | None
+) -> Any:
+    idle = connection.settings.stall_timeout
+    with Conversation(request, [payload]) as conversation:
+        answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=idle, timeout=timeout)
+        async for answer in answers:
+            if (result := conversation.take(answer)) is not None:
+                return raise_if_error(result)
+    raise Unavailable(f"{connection.settings.target} ended the stream without an answer")
+
+
+async def predict_many(
+    connection: AsyncConnection,
+    model: AsyncModel | str,
+    futures: Iterable[FrameLike],
+    historic: FrameLike | None,
+    *,
+    geo: GeoLike | None,
+    run_info: RunInfoLike | None,
+    errors: Literal["raise", "return"],
+) -> AsyncIterator[Any]:
+    """Predicts for many frames over one stream, see Client.predict_many."""
+    request = predict_service_pb2.PredictRequest(model=id_of(model), run_info=run_info_message(run_info))
+    payloads = (Payload({"historic": historic, "future": future}, geo) for future in futures)
+    with Conversation(request, payloads) as conversation:
+        answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=None)
+        async for answer in answers:
+            if (result := conversation.take(answer)) is not None:
+                yield raise_if_error(result) if errors == "raise" else result
+
+
+def id_of(thing: AsyncConfig | AsyncModel | AsyncArtifact | str) -> str:
+    """The id of something that may be given by its id."""
+    return thing if isinstance(thing, str) else thing.id
+
+
+def _set_timeout(request: Any, timeout: float | None) -> None:
+    if timeout is not None:
+        request.timeout.FromNanoseconds(int(timeout * 1e9))

@@ -1,0 +1,1 @@
+"""What differs between blocking and asynchronous gRPC, written twice: `blocking` and `asynchronous` have the same names."""

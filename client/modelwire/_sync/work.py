@@ -1,0 +1,158 @@
+# Generated from ../_async by scripts/generate_client.py. Do not edit.
+
+"""Training and predicting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from modelwire._seams import blocking as seam
+from modelwire._sync.connection import Connection, new_request_id
+from modelwire._sync.jobs import Job
+from modelwire.chunks import decode
+from modelwire.errors import Unavailable
+from modelwire.payload import Conversation, GeoLike, Payload, RunInfoLike, empty_like, raise_if_error, run_info_message
+from modelwire.v1 import predict_service_pb2, train_service_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from modelwire._sync.artifacts import Artifact
+    from modelwire._sync.configs import Config
+    from modelwire._sync.models import Model
+    from modelwire.frames import FrameLike
+
+
+def train(
+    connection: Connection,
+    config: Config | str,
+    data: FrameLike,
+    *,
+    geo: GeoLike | None,
+    run_info: RunInfoLike | None,
+    timeout: float | None,
+    tags: Sequence[str],
+    model_id: str,
+) -> Job[Model]:
+    """Submits a training, see Client.train."""
+    request = train_service_pb2.TrainRequest(
+        config_id=id_of(config),
+        run_info=run_info_message(run_info),
+        request_id=new_request_id(),
+        tags=tags,
+        model_id=model_id,
+    )
+    _set_timeout(request, timeout)
+    payload = seam.in_thread(Payload, {"data": data}, geo)
+    stub = connection.stubs.train
+    answer = _submit(connection, stub.Train, stub.TrainStream, train_service_pb2.TrainStreamRequest, request, payload)
+    return Job(
+        id=answer.job_id,
+        kind="train",
+        stage="queued",
+        artifact_id=answer.artifact_id,
+        config_id=request.config_id,
+        _connection=connection,
+    )
+
+
+def submit_prediction(
+    connection: Connection,
+    model: Model | str,
+    future: FrameLike,
+    historic: FrameLike | None,
+    *,
+    geo: GeoLike | None,
+    run_info: RunInfoLike | None,
+    timeout: float | None,
+    tags: Sequence[str],
+    prediction_id: str,
+) -> Job[Artifact]:
+    """Submits a prediction as a job, see Client.submit_prediction."""
+    request = predict_service_pb2.SubmitPredictionRequest(
+        artifact_id=id_of(model),
+        run_info=run_info_message(run_info),
+        request_id=new_request_id(),
+        tags=tags,
+        prediction_id=prediction_id,
+    )
+    _set_timeout(request, timeout)
+    past = empty_like(future) if historic is None else historic
+    payload = seam.in_thread(Payload, {"historic": past, "future": future}, geo)
+    stub, part = connection.stubs.predict, predict_service_pb2.SubmitPredictionStreamRequest
+    answer = _submit(connection, stub.SubmitPrediction, stub.SubmitPredictionStream, part, request, payload)
+    return Job(
+        id=answer.job_id,
+        kind="predict",
+        stage="queued",
+        artifact_id=answer.artifact_id,
+        model_id=request.artifact_id,
+        _connection=connection,
+    )
+
+
+def _submit(connection: Connection, whole: Any, stream: Any, part: Any, request: Any, payload: Payload) -> Any:
+    if payload.is_small:
+        return connection.call(whole, payload.fill(request))
+    return connection.send(stream, lambda: payload.requests(part, request), replayable=payload.replayable)
+
+
+def predict(
+    connection: Connection,
+    model: Model | str,
+    future: FrameLike,
+    historic: FrameLike | None,
+    *,
+    geo: GeoLike | None,
+    run_info: RunInfoLike | None,
+    timeout: float | None,
+) -> Any:
+    """Predicts at once, see Client.predict."""
+    request = predict_service_pb2.PredictRequest(model=id_of(model), run_info=run_info_message(run_info))
+    payload = seam.in_thread(Payload, {"historic": historic, "future": future}, geo)
+    if payload.is_small:
+        answer = connection.call(connection.stubs.predict.Predict, payload.fill(request), timeout=timeout)
+        return payload.sources["future"].like_me(decode(answer.predictions.arrow))
+    return connection.persist(lambda: _predict_large(connection, request, payload, timeout), replayable=payload.replayable)
+
+
+def _predict_large(
+    connection: Connection, request: predict_service_pb2.PredictRequest, payload: Payload, timeout: float | None
+) -> Any:
+    idle = connection.settings.stall_timeout
+    with Conversation(request, [payload]) as conversation:
+        answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=idle, timeout=timeout)
+        for answer in answers:
+            if (result := conversation.take(answer)) is not None:
+                return raise_if_error(result)
+    raise Unavailable(f"{connection.settings.target} ended the stream without an answer")
+
+
+def predict_many(
+    connection: Connection,
+    model: Model | str,
+    futures: Iterable[FrameLike],
+    historic: FrameLike | None,
+    *,
+    geo: GeoLike | None,
+    run_info: RunInfoLike | None,
+    errors: Literal["raise", "return"],
+) -> Iterator[Any]:
+    """Predicts for many frames over one stream, see Client.predict_many."""
+    request = predict_service_pb2.PredictRequest(model=id_of(model), run_info=run_info_message(run_info))
+    payloads = (Payload({"historic": historic, "future": future}, geo) for future in futures)
+    with Conversation(request, payloads) as conversation:
+        answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=None)
+        for answer in answers:
+            if (result := conversation.take(answer)) is not None:
+                yield raise_if_error(result) if errors == "raise" else result
+
+
+def id_of(thing: Config | Model | Artifact | str) -> str:
+    """The id of something that may be given by its id."""
+    return thing if isinstance(thing, str) else thing.id
+
+
+def _set_timeout(request: Any, timeout: float | None) -> None:
+    if timeout is not None:
+        request.timeout.FromNanoseconds(int(timeout * 1e9))
