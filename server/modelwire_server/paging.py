@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .errors import FieldViolation, InvalidField
+from .rules import ULID
 
 T = TypeVar("T")
 
@@ -52,6 +53,9 @@ def write_token(last_id: str) -> str:
 
 def read_token(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii")
-    except (binascii.Error, UnicodeError, ValueError):
-        raise InvalidField.of(FieldViolation("page_token", "is not a token of this server")) from None
+        last_id = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii")
+    except (binascii.Error, ValueError):
+        last_id = "?"
+    if token and not ULID.fullmatch(last_id):
+        raise InvalidField.of(FieldViolation("page_token", "is not a token of this server"))
+    return last_id
