@@ -38,7 +38,10 @@ def to_library(table: pa.Table, library: FrameLibrary) -> Any:
     if library is FrameLibrary.POLARS:
         import polars
 
-        return polars.from_arrow(table)
+        frame = polars.from_arrow(table)
+        # polars gives a name to a column that has an empty one.
+        frame.columns = table.column_names  # type: ignore[union-attr]
+        return frame
     return table.to_pandas()
 
 

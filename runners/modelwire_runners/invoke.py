@@ -113,7 +113,8 @@ def _predict_arguments(
 def _frame(function: Callable[..., Any], name: str, position: int, table: pa.Table) -> Any:
     """The table as the function wants it, whatever the function calls the parameter."""
     names = list(inspect.signature(function).parameters)
-    return to_library(table, library_wanted(function, name if name in names else names[position]))
+    called = name if name in names or position >= len(names) else names[position]
+    return to_library(table, library_wanted(function, called))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-import os
+import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,6 @@ from modelwire_server.errors import (
     ContentCorrupted,
     ContentTooLarge,
     DigestMismatch,
-    ModelwireError,
     NoContent,
     ParentNotFound,
     TreeTooDeep,
@@ -58,7 +57,7 @@ def test_a_digest_that_does_not_fit_stores_nothing(with_storage: Run) -> None:
             await received(storage, NewArtifact(digest="sha256:" + "0" * 64), b"x")
         assert await storage.tree.count() == 0
         assert await sweep(storage.database, storage.blobs) == 1
-        assert not os.listdir(storage.blobs.scratch)
+        assert not any(storage.blobs.scratch.iterdir())
 
     with_storage(use)
 
@@ -67,7 +66,7 @@ def test_content_above_the_limit_is_refused(with_storage: Run) -> None:
     async def use(storage: Any) -> None:
         with pytest.raises(ContentTooLarge):
             await storage.blobs.put(bytes(1 << 25))
-        assert not os.listdir(storage.blobs.scratch)
+        assert not any(storage.blobs.scratch.iterdir())
 
     with_storage(use)
 
@@ -93,7 +92,7 @@ def test_what_an_earlier_process_left_unfinished_is_removed(with_storage: Run, t
         (storage.blobs.scratch / "left").write_bytes(b"x")
         again = FileBlobStore(tmp_path / "blobs", max_bytes=1)
         await again.open()
-        assert not os.listdir(again.scratch)
+        assert not any(again.scratch.iterdir())
 
     with_storage(use)
 
@@ -167,9 +166,10 @@ def test_places_that_cannot_be(with_storage: Run) -> None:
         with pytest.raises(AlreadyExists):
             await storage.tree.create(NewArtifact(id=root.id), 1)
         deepest = child.id
+        for _ in range(62):
+            deepest = (await storage.tree.create(NewArtifact(parent_id=deepest), None)).id
         with pytest.raises(TreeTooDeep):
-            for _ in range(70):
-                deepest = (await storage.tree.create(NewArtifact(parent_id=deepest), None)).id
+            await storage.tree.create(NewArtifact(parent_id=deepest), None)
 
     with_storage(use)
 
@@ -197,10 +197,8 @@ def test_random_moves_and_deletes_keep_the_tree_consistent(with_storage: Run, se
             parent = chance.choice([*ids, ""])
             ids.append((await storage.tree.create(NewArtifact(parent_id=parent), None)).id)
         for _ in range(20):
-            try:
+            with contextlib.suppress(ArtifactCycle):
                 await storage.tree.update(chance.choice(ids), parent_id=chance.choice([*ids, ""]))
-            except ModelwireError as error:
-                assert isinstance(error, ArtifactCycle)
         artifacts = {one: await storage.tree.get(one) for one in ids}
         for one in artifacts.values():
             parent_level = artifacts[one.parent_id].level if one.parent_id else -1
