@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage check format format-check lint types layers contract generated reference protos baseline lock bench wheel clean
+.PHONY: help setup tools demo test coverage check format format-check lint types layers contract generated reference protos baseline lock bench wheel clean
 
 help: ## this list
 	@echo "modelwire: make <target>"
@@ -23,6 +23,8 @@ help: ## this list
 		/^[a-z-]+:.*## / { printf "  %s%-13s%s %s\n", blue, $$1, plain, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.ready ## the virtual environment, with everything in it
+
+tools: .tools/bin/grpcurl ## grpcurl, for the tests that use it (needs Go)
 
 demo: setup ## a server with an example model, and a tour of it
 	$(BIN)/modelwire demo
@@ -106,6 +108,9 @@ endif
 $(TOOLS)/.ready: protos/requirements.lock
 	$(call environment,$(TOOLS),protos/requirements.lock)
 	@touch $@
+
+.tools/bin/grpcurl:
+	GOBIN=$(CURDIR)/.tools/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
 
 .googleapis/.ready: $(TOOLS)/.ready protos/generate.py
 	$(TOOLS)/bin/python protos/generate.py --imports

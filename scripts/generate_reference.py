@@ -83,6 +83,8 @@ def reference(name: str) -> str:
     if not name.startswith(PACKAGE):
         return f"`{name.removeprefix('.')}`"
     short = name.removeprefix(PACKAGE)
+    if short == "ErrorReason":
+        return f"[{short}](errors.md)"
     return f"[{short}](#{short.lower()})"
 
 
