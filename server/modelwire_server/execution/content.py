@@ -1,0 +1,113 @@
+"""Files that a job reads and writes: frames, models, predictions."""
+
+import errno
+import hashlib
+import json
+import os
+import pickle
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import cloudpickle
+import pyarrow as pa
+
+from ..artifacts.model import Blob
+from ..errors import ContentCorrupted, ModelNotLoadable, ModelNotSerializable, StorageFull
+from .offenders import find_offender
+
+_BATCH_BYTES = 1 << 20
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class HashedFile:
+    """A new file whose digest is computed while it is written. Leaving the context without an error makes it durable."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        self._file = self.path.open("wb")
+        return self
+
+    def write(self, data: Any) -> int:
+        """Appends bytes, or anything with a buffer, without copying it."""
+        with memoryview(data) as view:
+            self._hash.update(view)
+            self._size += view.nbytes
+        return self._file.write(data)
+
+    @property
+    def blob(self) -> Blob:
+        return Blob(f"sha256:{self._hash.hexdigest()}", self._size)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._file:
+            if error is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise StorageFull("there is no space left to store what the job made") from error
+
+
+def read_frame(path: Path) -> pa.Table:
+    """A stored frame, mapped into memory and not copied. Raises ContentCorrupted."""
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+            return reader.read_all()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ContentCorrupted(f"the stored frame {path.name} cannot be read: {error}", digest=path.name) from error
+
+
+def read_json(path: Path) -> Any:
+    """A stored JSON document. Raises ContentCorrupted."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ContentCorrupted(f"the stored document {path.name} cannot be read: {error}", digest=path.name) from error
+
+
+def load_model(path: Path, blob: Blob) -> Any:
+    """A stored model, if it still has its digest: nothing else may be unpickled. Raises ContentCorrupted, ModelNotLoadable."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ContentCorrupted(f"stored content {blob.digest} is missing", digest=blob.digest) from error
+    with file:
+        if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" != blob.digest:
+            raise ContentCorrupted(f"stored content {blob.digest} was changed", digest=blob.digest)
+        file.seek(0)
+        try:
+            return pickle.load(file)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise ModelNotLoadable(f"the model cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def save_model(model: Any, path: Path) -> Blob:
+    """Pickles the model into a new file. Raises ModelNotSerializable, StorageFull."""
+    with HashedFile(path) as file:
+        try:
+            cloudpickle.Pickler(file, protocol=5).dump(model)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:
+            offender = find_offender(model)
+            raise ModelNotSerializable(
+                f"the model cannot be stored: {offender.path} is a {offender.type}, which cannot be pickled ({error})",
+                type=offender.type,
+                path=offender.path,
+            ) from error
+        return file.blob
+
+
+def save_predictions(table: pa.Table, path: Path) -> Blob:
+    """Writes the predictions as an Arrow IPC stream with record batches of about 1 MiB. Raises StorageFull."""
+    rows = max(1, _BATCH_BYTES * table.num_rows // max(1, table.nbytes))
+    with HashedFile(path) as file:
+        with pa.ipc.new_stream(pa.PythonFile(file, "w"), table.schema) as writer:
+            writer.write_table(table, max_chunksize=rows)
+        return file.blob
