@@ -70,7 +70,8 @@ def _from_frame(frame: Any) -> pa.Table:
         if len(set(names)) < len(names):
             raise TypeError(f"column names repeat: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
         return pa.Table.from_pandas(frame)
-    return pa.table(frame)
+    # polars aborts the process when a name in its C stream holds a NUL; its own conversion only raises.
+    return frame.to_arrow() if hasattr(frame, "to_arrow") else pa.table(frame)
 
 
 def _from_values(result: Any) -> pa.Table:
