@@ -78,10 +78,13 @@ protos: setup $(TOOLS)/.ready ## write all generated code and reference pages
 baseline: contract ## release: from now on this contract must not be broken
 	$(BIN)/buf build protos --output protos/baseline.binpb
 
-lock: ## requirements.lock and protos/requirements.lock anew (needs uv); UPGRADE=--upgrade for newer versions
+lock: ## all lock files anew (needs uv); UPGRADE=--upgrade for newer versions
 	uv pip compile pyproject.toml --all-extras $(LOCK) --output-file requirements.lock
+	uv pip compile pyproject.toml $(IMAGE) $(LOCK) --constraint requirements.lock --output-file requirements-server.lock
 	uv pip compile protos/requirements.in $(LOCK) --output-file protos/requirements.lock
-LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+# What the image is made of: the server, the example's library, and the build backend.
+IMAGE = --extra server --extra examples --extra build
+LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--python $$($(PYTHON) -c 'import sys; print(sys.executable)') $(UPGRADE)
 
 bench: setup ## the benchmarks (see benchmarks/README.md)

@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("requirements.lock", "protos/requirements.lock")
+LOCKS = ("requirements.lock", "requirements-server.lock", "protos/requirements.lock")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -43,3 +43,8 @@ def test_the_lock_satisfies_all_requirements_of_the_project(root: Path, python: 
     for requirement in wanted:
         if requirement.name != "modelwire":
             assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_image_is_made_of_what_is_tested(root: Path) -> None:
+    tested = {str(entry) for entry in locked(root / "requirements.lock")}
+    assert {str(entry) for entry in locked(root / "requirements-server.lock")} <= tested
