@@ -79,9 +79,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         models = ModelCache(tree=tree, blobs=blobs, runners=runners, max_bytes=settings.model_memory_bytes)
         predictor = Predictor(threads=os.cpu_count() or 1, max_waiting=settings.max_waiting_predictions)
         stack.callback(predictor.close)
-        training = Training(
-            runners=runners, configs=configs, tree=tree, blobs=blobs, queue=queue, timeout=settings.job_timeout
-        )
+        training = Training(runners=runners, configs=configs, tree=tree, blobs=blobs, queue=queue, timeout=settings.job_timeout)
         prediction = Prediction(
             runners=runners,
             tree=tree,
@@ -124,7 +122,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await server.start()
         await http.start()
         await health.serving()
-        log.info("serving", host=settings.host, grpc_port=grpc_port, http_port=http.port, runners=[r.info.id for r in runners.all()])
+        log.info(
+            "serving", host=settings.host, grpc_port=grpc_port, http_port=http.port, runners=[r.info.id for r in runners.all()]
+        )
         try:
             yield Running(settings.host, grpc_port, http.port, runners)
         finally:
@@ -145,7 +145,9 @@ def claim_data_dir(stack: AsyncExitStack, folder: Path) -> Path:
     except BlockingIOError:
         raise StartError(f"another server works on {folder}; stop it, or give --data-dir another folder") from None
     except OSError as error:
-        raise StartError(f"the data folder {folder} cannot be written: {error.strerror}; give --data-dir a folder that can") from None
+        raise StartError(
+            f"the data folder {folder} cannot be written: {error.strerror}; give --data-dir a folder that can"
+        ) from None
     return folder.resolve()
 
 

@@ -26,8 +26,8 @@ def fingerprint_of(job: Job, chosen_id: str) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def made_by(job: Job, done: Completed) -> dict[str, Any]:
-    """The fields of an artifact that tell how a job made it."""
+def made_by(job: Job, done: Completed, **more: Any) -> dict[str, Any]:
+    """The fields of an artifact that tell how a job made it; `more` goes into its metadata."""
     end = now()
     start = job.started_at or end
     metadata = {
@@ -37,6 +37,7 @@ def made_by(job: Job, done: Completed) -> dict[str, Any]:
         "completed_at": end.isoformat(),
         "duration_seconds": round((end - start).total_seconds(), 3),
         **done.metadata,
+        **more,
     }
     return {
         "metadata": metadata,

@@ -19,6 +19,7 @@ from .inference.predictor import Predictor
 from .jobs.model import Job, JobKind, NewEvent
 from .jobs.submission import JobQueue, Submission, new_job
 from .making import artifact_made, fingerprint_of, inputs_of, made_by, model_blob, require_geo
+from .periods import count_periods
 from .runners import RunnerRegistry
 from .validation import check_columns, resolve_horizon
 
@@ -78,7 +79,7 @@ class Prediction:
         info = model.runner.info
         check_columns(order.future.schema, info.required_covariates, "future")
         require_geo(info, order.geo)
-        horizon = resolve_horizon(order.run_info, order.future, model.config, info)
+        horizon = resolve_horizon(order.run_info, count_periods(order.future), model.config, info)
         return await self._predictor.predict(
             model,
             config={**model.config, "prediction_periods": horizon},

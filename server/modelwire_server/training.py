@@ -107,7 +107,8 @@ class Training:
             content_type=done.content_type,
             blob=done.blob,
             inputs=(ArtifactInput("config", job.config_id), *inputs_of(job)),
-            **made_by(job, done),
+            # Kept with the model: a prediction works with what the model was trained with, whatever becomes of the config.
+            **made_by(job, done, config=job.input["config"]),
         )
         self._tree.insert_made(tx, model)
         self._configs.link_made(tx, job.config_id, model.id)
