@@ -1,0 +1,184 @@
+"""`modelwire serve`."""
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from modelwire.cli.command import Json, style, wants_json
+from modelwire.cli.ends import Stop
+
+from .needs import PACKAGES, PANEL, server_packages
+
+if TYPE_CHECKING:
+    from ..app import Running
+    from ..settings import Settings
+
+
+@style(
+    PANEL,
+    "modelwire serve service.py:runner",
+    "modelwire serve examples/diabetes.py:runner package.module:Runner --data-dir /var/lib/modelwire",
+    "modelwire serve service.py:runner --host 0.0.0.0 --log-format json",
+    "modelwire serve --config modelwire.toml",
+)
+def serve(
+    context: typer.Context,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TARGET", help="file.py:name, package.module:name, or an installed runner's name.", show_default=False
+        ),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on. [default: 127.0.0.1]", show_default=False)] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The gRPC port; 0 means a free one. [default: 50051]", show_default=False)
+    ] = None,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="The port of health and metrics; 0 means a free one. [default: 8000]", show_default=False
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where everything is kept. [default: modelwire-data]", show_default=False)
+    ] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A database elsewhere. [default: SQLite in the data folder]", show_default=False),
+    ] = None,
+    max_jobs: Annotated[
+        int | None, typer.Option(min=1, help="So many jobs run at once. [default: the number of cores]", show_default=False)
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="Settings as TOML. [default: modelwire.toml, if it is there]", show_default=False
+        ),
+    ] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None, typer.Option(help="[default: info]", show_default=False)
+    ] = None,
+    log_format: Annotated[
+        Literal["console", "json"] | None, typer.Option(help="For people or for programs. [default: console]", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Serve models: gRPC for programs, HTTP for health and metrics. Ctrl-C or SIGTERM ends it in good order.
+
+    Options win over MODELWIRE_* variables (MODELWIRE_GRPC_PORT ...), these over the settings file.
+    """
+    as_json = wants_json(context, json)
+    with server_packages():
+        from ..settings import Settings, SettingsError
+    try:
+        settings = Settings.load(
+            config,
+            targets=targets or None,
+            host=host,
+            grpc_port=grpc_port,
+            http_port=http_port,
+            data_dir=data_dir,
+            database_url=database_url,
+            max_jobs=max_jobs,
+            log_level=log_level,
+            log_format=log_format,
+        )
+    except SettingsError as error:
+        raise Stop(str(error)) from None
+    run(settings, as_json=as_json)
+
+
+def run(settings: "Settings", *, as_json: bool) -> None:
+    """Serves until it is told to stop. Raises Stop if it cannot start."""
+    with server_packages():
+        from modelwire_runners import TargetError
+
+        from ..app import Running, StartError
+        from ..app import serve as serve_forever
+
+    started = False
+
+    def announce(server: Running) -> None:
+        nonlocal started
+        started = True
+        (announce_as_json if as_json else announce_to_people)(server, settings)
+
+    try:
+        serve_forever(settings, announce)
+    except (StartError, TargetError) as error:
+        raise Stop(str(error)) from None
+    except Exception as error:
+        if started:
+            raise
+        if settings.log_level == "debug":
+            traceback.print_exc()
+        raise Stop(start_problem(error), hint="--log-level debug shows the whole story.") from None
+
+
+def start_problem(error: Exception) -> str:
+    """Why a server did not start, in a sentence."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"the server needs the Python module {error.name}: pip install {PACKAGES.get(error.name, error.name)}"
+    first = next(iter(str(error).splitlines()), "")
+    return f"the server cannot start: {type(error).__name__}: {first}"
+
+
+def announce_as_json(server: "Running", settings: "Settings") -> None:
+    """One line that programs can wait for."""
+    from modelwire.cli.output import write_json
+
+    write_json(document(server, settings), line=True)
+
+
+def document(server: "Running", settings: "Settings") -> dict[str, Any]:
+    """Where a server listens, and what it serves."""
+    return {
+        "grpc": f"{reachable(server.host)}:{server.grpc_port}",
+        "http": f"http://{reachable(server.host)}:{server.http_port}",
+        "data_dir": str(settings.data_dir.resolve()),
+        "runners": [runner.info.id for runner in server.runners.all()],
+    }
+
+
+def reachable(host: str) -> str:
+    """The host to call from this machine."""
+    if host in ("0.0.0.0", "::", "127.0.0.1"):  # noqa: S104 - compared, not bound
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def announce_to_people(server: "Running", settings: "Settings") -> None:
+    """Where it listens, what it serves, and what to type next."""
+    from modelwire._version import __version__
+    from modelwire.cli.output import card, console, styled, table
+
+    where = document(server, settings)
+    out = console()
+    out.print(f"[bold]modelwire {__version__}[/bold] is serving\n")
+    out.print(
+        card(
+            {
+                "  gRPC": styled(where["grpc"], "bold green"),
+                "  HTTP": styled(f"{where['http']}", "green"),
+                "  data": where["data_dir"],
+            }
+        )
+    )
+    out.print()
+    rows = [
+        (styled(f"  {r.info.id}", "cyan"), r.info.display_name, r.info.version, "default" if r is server.runners.default else " ")
+        for r in server.runners.all()
+    ]
+    out.print(table("  runner", "name", "version", " ", rows=rows))
+    out.print("\n[bold]In another terminal[/bold]")
+    out.print("\n".join(f"  [cyan]{line}[/cyan]" for line in next_lines(where["grpc"])), highlight=False, soft_wrap=True)
+    out.print("\n[dim]Ctrl-C stops it.[/dim]\n")
+
+
+def next_lines(grpc: str) -> list[str]:
+    """What to type in another terminal."""
+    elsewhere = "" if grpc == "localhost:50051" else f"export MODELWIRE_TARGET={grpc}"
+    commands = ["modelwire info", "modelwire train DATA.csv", f"grpcurl -plaintext {grpc} list"]
+    return [line for line in (elsewhere, *commands) if line]
