@@ -1,0 +1,17 @@
+"""A runner that does nothing."""
+
+from typing import Any
+
+import pyarrow as pa
+from modelwire_runners import BaseConfig, FunctionalModelRunner, RunnerInfo
+
+
+def train(config: BaseConfig, data: pa.Table) -> str:
+    return "model"
+
+
+def predict(config: BaseConfig, model: Any, historic: pa.Table, future: pa.Table) -> pa.Table:
+    return future
+
+
+runner = FunctionalModelRunner(on_train=train, on_predict=predict, info=RunnerInfo(id="trivial"))
