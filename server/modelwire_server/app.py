@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from .execution.local import LocalExecutor
 from .gateway.http import http_app
 from .inference.models import ModelCache
 from .inference.predictor import Predictor
+from .jobs import store as job_store
 from .jobs.desk import JobDesk
 from .jobs.dispatcher import Dispatcher
 from .jobs.hub import JobHub
@@ -74,8 +75,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         metrics = ServerMetrics()
         hub = JobHub()
         queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs)
-        configs = ConfigCatalog(database, runners)
-        tree = ArtifactTree(database, blobs, runners.hierarchy)
+
+        def forget(ids: Sequence[str]) -> None:
+            for gone in ids:
+                models.forget(gone)
+
+        configs = ConfigCatalog(database, runners, forget)
+        tree = ArtifactTree(database, blobs, runners.hierarchy, forget)
         models = ModelCache(tree=tree, blobs=blobs, runners=runners, max_bytes=settings.model_memory_bytes)
         predictor = Predictor(threads=os.cpu_count() or 1, max_waiting=settings.max_waiting_predictions)
         stack.callback(predictor.close)
@@ -110,6 +116,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             jobs=desk,
             validator=Validator(runners=runners, configs=configs, tree=tree, models=models),
         )
+        metrics.jobs_from(lambda: database.read(job_store.count_by_status))
+        metrics.gauge_from("models_bytes", "Size of the models in memory.", lambda: models.bytes)
+        metrics.gauge_from("job_watchers", "Watchers of jobs.", lambda: hub.watchers)
         server = grpc.aio.server(
             interceptors=server_interceptors(settings, metrics),
             options=server_options(settings),

@@ -186,6 +186,12 @@ def count_pending(tx: Transaction) -> int:
     return tx.execute(query).scalar_one()
 
 
+def count_by_status(tx: Transaction) -> dict[str, int]:
+    """How many jobs are in each state."""
+    found = {row.status: row.jobs for row in tx.execute(sa.select(jobs.c.status, sa.func.count().label("jobs")).group_by(jobs.c.status))}
+    return {status.value: found.get(status.value, 0) for status in JobStatus}
+
+
 def _job(row: sa.Row[Any]) -> Job:
     fields = dict(row._mapping)
     return Job(**{**fields, "kind": JobKind(fields["kind"]), "status": JobStatus(fields["status"])})
