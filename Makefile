@@ -62,8 +62,9 @@ generated: setup $(TOOLS)/.ready ## generated code is what the sources say; fix:
 	$(TOOLS)/bin/python protos/generate.py --check
 	$(BIN)/python scripts/generate_client.py --check
 
-reference: $(TOOLS)/.ready ## docs/contract.md and docs/errors.md are what the protos say; fix: make protos
+reference: setup $(TOOLS)/.ready ## the reference pages are what protos and settings say; fix: make protos
 	$(TOOLS)/bin/python scripts/generate_reference.py --check
+	$(BIN)/python scripts/generate_settings.py --check
 
 format: setup .googleapis/.ready ## format and mend what can be mended by itself
 	$(BIN)/ruff check --fix-only --quiet .
@@ -74,6 +75,7 @@ protos: setup $(TOOLS)/.ready ## write all generated code and reference pages
 	$(TOOLS)/bin/python protos/generate.py
 	$(BIN)/python scripts/generate_client.py
 	$(TOOLS)/bin/python scripts/generate_reference.py
+	$(BIN)/python scripts/generate_settings.py
 
 baseline: contract ## release: from now on this contract must not be broken
 	$(BIN)/buf build protos --output protos/baseline.binpb
