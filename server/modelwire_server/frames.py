@@ -215,6 +215,8 @@ def _check_schema(schema: pa.Schema, limits: FrameLimits) -> None:
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
         raise BrokenStream(f"has more than one column {repeated!r}")
+    if any("\0" in name for name in names):
+        raise BrokenStream("has a column whose name holds a NUL, which other libraries cannot take")
     fields = 0
     for column in schema:
         fields += _count_fields(column.name, column.type, limits.max_depth)

@@ -80,7 +80,7 @@ async def errors_to_statuses(call: Call) -> AsyncIterator[None]:
         yield
     except (asyncio.CancelledError, grpc.aio.BaseError):  # the caller has left, or grpc has a status already
         raise
-    except Exception as error:  # noqa: BLE001 - this is where errors end
+    except Exception as error:
         await abort(call.context, error)
 
 

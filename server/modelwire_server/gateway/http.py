@@ -1,0 +1,48 @@
+"""The HTTP side for those who run a server: is it healthy, and how is it doing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..metrics import CONTENT_TYPE, ServerMetrics
+
+# Asks one part of the server whether it is well; raises when it is not.
+Check = Callable[[], Awaitable[object]]
+
+CHECK_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+def http_app(*, checks: Mapping[str, Check], metrics: ServerMetrics, check_seconds: float = CHECK_SECONDS) -> Starlette:
+    """GET /health and GET /metrics. A check that raises or takes longer than `check_seconds` makes the server unhealthy."""
+
+    async def health(request: Request) -> Response:
+        found = await asyncio.gather(*(_state(name, check, check_seconds) for name, check in checks.items()))
+        healthy = all(state["state"] == "healthy" for state in found)
+        body: dict[str, object] = {"status": "healthy" if healthy else "unhealthy"}
+        if checks:
+            body["checks"] = dict(zip(checks, found, strict=True))
+        return JSONResponse(body, status_code=200 if healthy else 503)
+
+    async def metrics_text(request: Request) -> Response:
+        return Response(await metrics.text(), media_type=CONTENT_TYPE)
+
+    return Starlette(routes=[Route("/health", health, methods=["GET"]), Route("/metrics", metrics_text, methods=["GET"])])
+
+
+async def _state(name: str, check: Check, seconds: float) -> dict[str, str]:
+    try:
+        async with asyncio.timeout(seconds):
+            await check()
+    except TimeoutError:
+        return {"state": "unhealthy", "message": f"Check failed: no answer within {seconds:g} s"}
+    except Exception as error:
+        log.warning("health check failed", check=name, exc_info=True)
+        return {"state": "unhealthy", "message": f"Check failed: {type(error).__name__}"}
+    return {"state": "healthy"}

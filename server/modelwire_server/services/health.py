@@ -1,0 +1,57 @@
+"""The health of the server, of its services and of its runners, in the words of grpc.health.v1."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio as library
+
+from ..interceptors.around import Context
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+LONGEST_NAME = 200
+MOST_WATCHERS = 1000
+
+
+class Health(library.HealthServicer):  # type: ignore[misc]
+    """Nothing is serving until serving() is called, nor after draining(). The name of the whole server is empty."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        self._server_status: dict[str, Any] = dict.fromkeys(("", *names), NOT_SERVING)
+        self._watchers = 0
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._server_status)
+
+    async def serving(self) -> None:
+        for name in self.names:
+            await self.set(name, SERVING)
+
+    async def draining(self) -> None:
+        """Tells balancers and watchers to go elsewhere, for good."""
+        await self.enter_graceful_shutdown()
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
+        status = self._server_status.get(request.service)
+        if status is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service[:LONGEST_NAME]!r} here")
+        return health_pb2.HealthCheckResponse(status=status)
+
+    async def List(self, request: health_pb2.HealthListRequest, context: Context) -> health_pb2.HealthListResponse:
+        known = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()}
+        return health_pb2.HealthListResponse(statuses=known)
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        """Unknown names may be watched, as the protocol says, but neither long ones nor many at once."""
+        if len(request.service) > LONGEST_NAME:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"a name has at most {LONGEST_NAME} characters")
+        if self._watchers >= MOST_WATCHERS:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MOST_WATCHERS} calls are watching already")
+        self._watchers += 1
+        try:
+            await super().Watch(request, context)
+        finally:
+            self._watchers -= 1

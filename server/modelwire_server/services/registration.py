@@ -1,0 +1,113 @@
+"""Puts all services, and what surrounds their calls, on a server."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from modelwire.v1 import (
+    artifact_service_pb2_grpc,
+    config_service_pb2_grpc,
+    job_service_pb2_grpc,
+    predict_service_pb2_grpc,
+    runner_service_pb2_grpc,
+    train_service_pb2_grpc,
+)
+
+from ..artifacts.blobs.interface import BlobStore
+from ..artifacts.tree import ArtifactTree
+from ..configs.catalog import ConfigCatalog
+from ..interceptors.around import AroundCalls
+from ..interceptors.deadlines import deadlines
+from ..interceptors.errors import errors_to_statuses
+from ..interceptors.logs import log_calls
+from ..interceptors.metrics import count_calls
+from ..jobs.desk import JobDesk
+from ..metrics import ServerMetrics
+from ..prediction import Prediction
+from ..runners import RunnerRegistry
+from ..settings import Settings
+from ..training import Training
+from ..validation import Validator
+from .artifacts import ArtifactServicer
+from .configs import ConfigServicer
+from .frames import FrameReader
+from .health import Health
+from .jobs import JobServicer
+from .predict import PredictServicer
+from .reflection import add_reflection
+from .runners import RunnerServicer
+from .train import TrainServicer
+
+SERVICES = tuple(f"modelwire.v1.{name}Service" for name in ("Runner", "Config", "Train", "Predict", "Job", "Artifact"))
+HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+# What a message may have beyond the frame in it.
+ENVELOPE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """All that the services call."""
+
+    runners: RunnerRegistry
+    configs: ConfigCatalog
+    tree: ArtifactTree
+    blobs: BlobStore
+    training: Training
+    prediction: Prediction
+    jobs: JobDesk
+    validator: Validator
+
+
+def server_options(settings: Settings) -> list[tuple[str, int]]:
+    """Options of the gRPC server. Answers have no size limit of ours: a caller sets what it can take."""
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes + ENVELOPE_BYTES),
+        ("grpc.max_send_message_length", -1),
+        # Clients may ping every 10 s, with or without calls.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # We ping too, to learn of clients that are gone without a word.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.max_connection_age_ms", round(settings.max_connection_age * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(settings.max_connection_age_grace * 1000)),
+        ("grpc.so_reuseport", int(settings.reuse_port)),
+    ]
+
+
+def server_interceptors(settings: Settings, metrics: ServerMetrics) -> list[grpc.aio.ServerInterceptor]:
+    """What surrounds every call. Logs and metrics are outside, so that they see the status that errors became."""
+    return [AroundCalls(log_calls, count_calls(metrics), errors_to_statuses, deadlines(settings.default_deadline))]
+
+
+async def add_services(server: grpc.aio.Server, domain: Domain, *, settings: Settings, metrics: ServerMetrics) -> Health:
+    """Registers all services; returns their health, which says NOT_SERVING until told otherwise."""
+    limits = settings.frame_limits
+    reader = FrameReader(limits.in_memory(settings.max_message_bytes), domain.blobs)
+    streams: dict[str, Any] = {"limits": limits, "max_geo_bytes": settings.max_geo_bytes, "metrics": metrics}
+    runners = RunnerServicer(runners=domain.runners, configs=domain.configs, validator=domain.validator, reader=reader)
+    training = TrainServicer(training=domain.training, configs=domain.configs, blobs=domain.blobs, reader=reader, **streams)
+    prediction = PredictServicer(
+        prediction=domain.prediction,
+        tree=domain.tree,
+        blobs=domain.blobs,
+        reader=reader,
+        max_predict_bytes=settings.max_predict_bytes,
+        **streams,
+    )
+    jobs = JobServicer(domain.jobs, heartbeat_seconds=settings.heartbeat_seconds)
+    runner_service_pb2_grpc.add_RunnerServiceServicer_to_server(runners, server)
+    config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigServicer(domain.configs, domain.runners), server)
+    train_service_pb2_grpc.add_TrainServiceServicer_to_server(training, server)
+    predict_service_pb2_grpc.add_PredictServiceServicer_to_server(prediction, server)
+    job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+    artifacts = ArtifactServicer(domain.tree, domain.blobs, limits)
+    artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(artifacts, server)
+    health = Health([*SERVICES, *(f"runners/{runner.info.id}" for runner in domain.runners.all())])
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if settings.reflection:
+        add_reflection(server, [*SERVICES, HEALTH])
+    return health

@@ -1,0 +1,85 @@
+"""Struct, Value and ListValue to plain Python and back.
+
+JSON has one type for numbers, so whole ones up to 2^53 become int on the way in.
+"""
+
+from typing import Any
+
+from google.protobuf import struct_pb2
+
+from ..errors import FieldViolation, InvalidField
+from ..rows import WHOLE, plain
+
+DEEPEST = 32
+
+
+def dict_of(struct: struct_pb2.Struct, field: str) -> dict[str, Any]:
+    """Raises InvalidField for numbers that are not finite, and for too much nesting."""
+    return {key: value_of(value, f"{field}.{key}") for key, value in struct.fields.items()}
+
+
+def value_of(value: struct_pb2.Value, field: str, depth: int = DEEPEST, *, exact: bool = False) -> Any:
+    """Raises as dict_of() does; `exact` leaves all numbers as they are."""
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            return value.number_value if exact else _number(value.number_value, field)
+        case "bool_value":
+            return value.bool_value
+        case "struct_value":
+            _go_deeper(field, depth)
+            inner = value.struct_value.fields
+            return {key: value_of(inner[key], f"{field}.{key}", depth - 1, exact=exact) for key in inner}
+        case "list_value":
+            _go_deeper(field, depth)
+            items = enumerate(value.list_value.values)
+            return [value_of(item, f"{field}[{index}]", depth - 1, exact=exact) for index, item in items]
+        case _:
+            return None
+
+
+def _number(number: float, field: str) -> int | float:
+    if number - number != 0.0:  # not a number, or infinite
+        raise InvalidField.of(FieldViolation(field, f"{number} is not a number that JSON knows"))
+    return int(number) if number.is_integer() and abs(number) <= WHOLE else number
+
+
+def _go_deeper(field: str, depth: int) -> None:
+    if depth == 0:
+        raise InvalidField.of(FieldViolation(field[:200], f"is nested more than {DEEPEST} levels deep"))
+
+
+def struct_of(values: dict[str, Any]) -> struct_pb2.Struct:
+    """Values that JSON does not know are written as text, NaN as null."""
+    struct = struct_pb2.Struct()
+    fill_struct(struct, values)
+    return struct
+
+
+def fill_struct(struct: struct_pb2.Struct, values: dict[str, Any]) -> None:
+    for key, value in values.items():
+        fill_value(struct.fields[str(key)], value)
+
+
+def fill_value(target: struct_pb2.Value, value: Any) -> None:
+    match value if isinstance(value, dict | list) else plain(value):
+        case None:
+            target.null_value = struct_pb2.NULL_VALUE
+        case bool() as truth:
+            target.bool_value = truth
+        case int() | float() as number:
+            target.number_value = number
+        case str() as text:
+            target.string_value = text
+        case dict() as inner:
+            target.struct_value.SetInParent()
+            fill_struct(target.struct_value, inner)
+        case list() as items:
+            fill_list(target.list_value, items)
+
+
+def fill_list(target: struct_pb2.ListValue, items: list[Any]) -> None:
+    target.SetInParent()
+    for item in items:
+        fill_value(target.values.add(), item)

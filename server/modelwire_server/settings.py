@@ -1,0 +1,145 @@
+"""The settings of a server: arguments win over MODELWIRE_* variables, these over the TOML file, that over the defaults."""
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .frames import FrameLimits
+
+DEFAULT_FILE = Path("modelwire.toml")
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+# Accepts numbers of bytes and texts such as 512KiB, 1GiB, 2 GB.
+Bytes = Annotated[ByteSize, Field(gt=0)]
+
+MIB, GIB = 1 << 20, 1 << 30
+
+
+class SettingsError(Exception):
+    """Settings that cannot be; the message says which and why, a line each."""
+
+
+class Settings(BaseSettings):
+    """All settings. Durations are in seconds; sizes are in bytes and may be written as `512KiB` or `1GiB`."""
+
+    model_config = SettingsConfigDict(env_prefix="MODELWIRE_", env_ignore_empty=True, extra="forbid", frozen=True)
+
+    targets: Annotated[list[str], NoDecode] = Field(
+        [], description="The runners to serve: `file.py:name`, `package.module:name`, or the name of an entry point."
+    )
+    host: str = Field("127.0.0.1", min_length=1, description="The address to listen on. 0.0.0.0 means every network interface.")
+    grpc_port: Port = Field(50051, description="The gRPC port. 0 means a free one.")
+    http_port: Port = Field(8000, description="The HTTP port: health and metrics. 0 means a free one.")
+    data_dir: Path = Field(Path("modelwire-data"), description="The folder for the database and all content.")
+    database_url: str = Field("", description="An SQLAlchemy URL. Empty: an SQLite file in the data folder.")
+
+    max_jobs: Count = Field(
+        default_factory=lambda: os.cpu_count() or 1, description="So many jobs run at once. The number of cores by default."
+    )
+    max_pending_jobs: Count = Field(10_000, description="So many jobs may wait; more are refused with OVERLOADED.")
+    max_waiting_predictions: Count = Field(
+        1_000, description="So many predictions may be under way at once; more are refused with OVERLOADED."
+    )
+    job_timeout: Seconds | None = Field(
+        None, description="A job without a timeout of its own is ended after so long. Unset: only the runner's limits hold."
+    )
+    model_memory_bytes: Bytes = Field(ByteSize(GIB), description="Loaded models are kept in memory up to this size.")
+
+    max_message_bytes: Bytes = Field(ByteSize(16 * MIB), description="The largest gRPC message. Larger frames travel in streams.")
+    max_artifact_bytes: Bytes = Field(ByteSize(64 * GIB), description="The largest content of an artifact.")
+    max_frame_bytes: Bytes = Field(ByteSize(4 * GIB), description="The largest frame in a stream.")
+    max_frame_decompressed_bytes: Bytes = Field(ByteSize(8 * GIB), description="The largest frame once decompressed.")
+    max_batch_bytes: Bytes = Field(ByteSize(128 * MIB), description="The largest record batch of a frame.")
+    max_columns: Count = Field(10_000, description="So many columns may a frame have, nested ones included.")
+    max_predict_bytes: Bytes = Field(
+        ByteSize(256 * MIB), description="The largest frame to predict from at once; larger ones need a job."
+    )
+    max_geo_bytes: Bytes = Field(ByteSize(64 * MIB), description="The largest GeoJSON in a stream.")
+
+    default_deadline: Seconds = Field(300.0, description="A call without deadline that is not a stream is ended after so long.")
+    heartbeat_seconds: Seconds = Field(
+        15.0, description="How often a quiet watch says that it is alive, unless its caller says otherwise."
+    )
+    drain_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="So long may calls and jobs take to end at shutdown.")
+    max_connection_age: Seconds = Field(
+        3600.0, description="Clients are asked to connect anew after so long, so that load spreads."
+    )
+    max_connection_age_grace: Seconds = Field(600.0, description="So long may calls on such a connection take to end.")
+    max_concurrent_rpcs: Count | None = Field(None, description="More calls at once are refused. Unset: no limit.")
+    reflection: bool = Field(True, description="Whether clients may ask the server for its contract.")
+    reuse_port: bool = Field(False, description="Whether other processes may listen on the gRPC port too.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
+    log_format: Literal["console", "json"] = Field("console", description="How it is logged: for people or for programs.")
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @property
+    def frame_limits(self) -> FrameLimits:
+        return FrameLimits(
+            max_bytes=self.max_frame_bytes,
+            max_decompressed_bytes=self.max_frame_decompressed_bytes,
+            max_batch_bytes=self.max_batch_bytes,
+            max_columns=self.max_columns,
+        )
+
+    @classmethod
+    def load(cls, config: Path | None = None, **arguments: Any) -> Self:
+        """Settings from everywhere. `config` must exist if given; arguments that are None are not given. Raises SettingsError."""
+        path = config or DEFAULT_FILE
+        given = {name: value for name, value in arguments.items() if value is not None}
+        from_file = _read_file(path, set(cls.model_fields)) if config or path.exists() else {}
+        from_file = {name: value for name, value in from_file.items() if not _in_environment(name)}
+        try:
+            return cls(**{**from_file, **given})
+        except ValidationError as error:
+            raise SettingsError(
+                "\n".join(_sentence(problem, from_file.keys() - given.keys(), path) for problem in error.errors())
+            ) from None
+
+
+def _read_file(path: Path, known: set[str]) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the settings file {path} is no TOML: {error}") from None
+    unknown = [_unknown(name, known, path) for name in values if name not in known]
+    if unknown:
+        raise SettingsError("\n".join(unknown))
+    return values
+
+
+def _unknown(name: str, known: set[str], path: Path) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{path}: there is no setting {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+def _in_environment(name: str) -> bool:
+    return any(key.upper() == f"MODELWIRE_{name.upper()}" and value for key, value in os.environ.items())
+
+
+def _sentence(problem: Any, in_file: set[str], path: Path) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    setting = str(problem["loc"][0]) if problem["loc"] else ""
+    source = f"{path}: " if setting in in_file else f"MODELWIRE_{setting.upper()}: " if _in_environment(setting) else ""
+    if problem["type"] == "extra_forbidden":
+        return f"{source}there is no setting {name!r}"
+    return f"{source}{name} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
