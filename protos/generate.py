@@ -52,8 +52,8 @@ def generate(into: Path) -> None:
         f"--plugin=protoc-gen-mypy_grpc={plugins / 'protoc-gen-mypy_grpc'}",
         f"--python_out={into}",
         f"--grpc_python_out={into}",
-        f"--mypy_out={into}",
-        f"--mypy_grpc_out={into}",
+        f"--mypy_out=quiet:{into}",
+        f"--mypy_grpc_out=quiet:{into}",
         *(str(path.relative_to(PROTOS)) for path in sorted(PROTOS.glob("modelwire/v1/*.proto"))),
     ]
     if protoc.main(arguments) != 0:
