@@ -61,16 +61,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """A server from start to drained end. Raises StartError."""
     async with AsyncExitStack() as stack:
         data_dir = claim_data_dir(stack, settings.data_dir)
-        runners = RunnerRegistry.load(settings.targets)
-        database = await Database.open(settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}")
-        stack.push_async_callback(database.close)
         blobs = FileBlobStore(data_dir / "blobs", max_bytes=settings.max_artifact_bytes)
         await blobs.open()
-        await sweep(database, blobs)
-
         executor = LocalExecutor(settings.targets, scratch=blobs.scratch, slots=settings.max_jobs)
-        await executor.start()
         stack.push_async_callback(executor.close)
+        # Both import the runners, which may take seconds: at the same time.
+        runners, _ = await asyncio.gather(asyncio.to_thread(RunnerRegistry.load, settings.targets), executor.start())
+        database = await Database.open(settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}")
+        stack.push_async_callback(database.close)
+        await sweep(database, blobs)
 
         metrics = ServerMetrics()
         hub = JobHub()

@@ -49,7 +49,8 @@ def _v1_file() -> FileDescriptorProto:
     file.name, file.package = "grpc/reflection/v1/reflection.proto", "grpc.reflection.v1"
     for message in file.message_type:
         for field in message.field:
-            field.type_name = field.type_name.replace(old, new)
+            if field.type_name:
+                field.type_name = field.type_name.replace(old, new)
     for service in file.service:
         for method in service.method:
             method.input_type, method.output_type = method.input_type.replace(old, new), method.output_type.replace(old, new)
