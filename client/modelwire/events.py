@@ -12,6 +12,7 @@ Event
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,6 @@ from modelwire.v1 import error_pb2, job_service_pb2
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-from datetime import UTC
 
 
 class JobStatus(StrEnum):
@@ -31,6 +30,9 @@ class JobStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELED = "canceled"
+
+    def __repr__(self) -> str:
+        return repr(self.value)
 
     @property
     def is_final(self) -> bool:

@@ -27,6 +27,9 @@ class HealthStatus(StrEnum):
     SERVING = "serving"
     NOT_SERVING = "not_serving"
 
+    def __repr__(self) -> str:
+        return repr(self.value)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
@@ -101,10 +104,10 @@ class JobRecord:
     stage: str = ""
     progress: float | None = None
     artifact_id: str
-    runner_id: str = ""
-    config_id: str = ""
-    model_id: str = ""
-    attempt: int = 0
+    runner_id: str = field(default="", repr=False)
+    config_id: str = field(default="", repr=False)
+    model_id: str = field(default="", repr=False)
+    attempt: int = field(default=0, repr=False)
     error: str = ""
     reason: str = ""
     traceback: str = field(default="", repr=False)

@@ -80,6 +80,11 @@ def connection_broke(error: ModelwireError) -> bool:
     return error.reason in TRY_AGAIN or (not error.reason and error.code in BROKEN_CODES)
 
 
+def never_arrived(error: ModelwireError) -> bool:
+    """Whether work that may be done twice should be sent again: the server was not there, or refused it for now."""
+    return error.reason in TRY_AGAIN or (not error.reason and error.code == "UNAVAILABLE")
+
+
 def asks_for_retry(error: ModelwireError) -> bool:
     """Whether the server did nothing and says when to try again."""
     return error.retry_after is not None and error.reason in TRY_AGAIN

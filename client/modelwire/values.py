@@ -73,8 +73,8 @@ def _number(value: float, field: str) -> float:
 
 
 def from_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """A dict; doubles that are whole numbers become int."""
-    return {key: from_value(value) for key, value in struct.fields.items()}
+    """A dict with its keys in order (a Struct has none); doubles that are whole numbers become int."""
+    return {key: from_value(value) for key, value in sorted(struct.fields.items())}
 
 
 def from_value(value: struct_pb2.Value) -> Any:

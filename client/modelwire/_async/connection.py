@@ -13,7 +13,7 @@ from modelwire._seams import asynchronous as seam
 from modelwire.backoff import Backoff
 from modelwire.errors import ModelwireError, Unavailable
 from modelwire.records import HealthStatus
-from modelwire.statuses import asks_for_retry, connection_broke, error_of_call
+from modelwire.statuses import asks_for_retry, error_of_call, never_arrived
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -127,7 +127,7 @@ class AsyncConnection:
             try:
                 return await work()
             except ModelwireError as error:
-                if not replayable or not connection_broke(error):
+                if not replayable or not never_arrived(error):
                     raise
                 delay = backoff.next(error)
             await seam.sleep(delay)
@@ -139,7 +139,7 @@ class AsyncConnection:
             try:
                 answer: AnswerT = await seam.answer_of(call)
             except seam.CALL_ENDED as ended:
-                raise self._reason(ended, guard) from None
+                raise self._reason(await guard.true_end(ended), guard) from None
             return answer
 
     async def receive(
@@ -178,7 +178,7 @@ class AsyncConnection:
                 yield answer
                 guard.start()
         except seam.CALL_ENDED as ended:
-            raise self._reason(ended, guard) from None
+            raise self._reason(await guard.true_end(ended), guard) from None
 
     def _reason(self, ended: BaseException, guard: seam.Guard) -> BaseException:
         """Why a call ended that did not end well."""

@@ -49,10 +49,10 @@ class AsyncDownload:
         download = self._connection.stubs.artifacts.DownloadArtifact
         parts = self._connection.receive(download, self._request, idle=self._connection.settings.stall_timeout)
         async for part in parts:
-            self._backoff.reset()
             if part.HasField("header"):
                 self.header = part.header
                 continue
+            self._backoff.reset()
             self._request.offset += len(part.chunk)
             self._hash.update(part.chunk)
             yield part.chunk

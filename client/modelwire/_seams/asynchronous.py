@@ -18,7 +18,7 @@ from modelwire.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from modelwire.v1.artifact_service_pb2_grpc import ArtifactServiceAsyncStub
     from modelwire.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
@@ -36,6 +36,10 @@ StreamStream = grpc.aio.StreamStreamMultiCallable
 RpcError = grpc.RpcError
 # How a call ends that did not end well.
 CALL_ENDED = (grpc.RpcError, asyncio.CancelledError)
+
+# What grpc.aio says when a write fails because the server has ended the call, and seconds to wait for what the server says.
+WRITE_FAILED = "Internal error from Core"
+STATUS_PATIENCE = 1.0
 
 T = TypeVar("T")
 _END: Any = object()
@@ -90,6 +94,7 @@ class Guard:
         self._seconds = seconds
         self._call: Any = None
         self._timer: asyncio.TimerHandle | None = None
+        self._status: asyncio.Future[grpc.RpcError] = asyncio.get_running_loop().create_future()
         self.expired = False
         self.failure: Exception | None = None
 
@@ -104,7 +109,22 @@ class Guard:
     def watch(self, call: Any) -> Any:
         """The call to cancel."""
         self._call = call
+        call.add_done_callback(self._note_status)
         return call
+
+    def _note_status(self, call: Any) -> None:
+        """Keeps the server's status: grpc.aio overwrites it when a write fails after it came."""
+        details = _value_of(call.details())
+        if details != WRITE_FAILED and not self._status.done():
+            code, trailer = _value_of(call.code()), _value_of(call.trailing_metadata())
+            self._status.set_result(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailer, details))
+
+    async def true_end(self, ended: BaseException) -> BaseException:
+        """How the call ended, as the server says."""
+        if not (isinstance(ended, grpc.aio.AioRpcError) and ended.details() == WRITE_FAILED):
+            return ended
+        done, _ = await asyncio.wait([self._status], timeout=STATUS_PATIENCE)
+        return self._status.result() if done else ended
 
     def start(self) -> None:
         """The other side is to do something within the time."""
@@ -132,3 +152,13 @@ class Guard:
         except Exception as error:
             self.failure = error
             self._call.cancel()
+
+
+def _value_of(finished: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that has nothing to wait for."""
+    try:
+        finished.send(None)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    raise AssertionError("a call that is done has its status")

@@ -107,6 +107,10 @@ class Guard:
         self._bound.set()
         return call
 
+    def true_end(self, ended: BaseException) -> BaseException:
+        """How the call ended, which blocking calls tell at once."""
+        return ended
+
     def start(self) -> None:
         """The other side is to do something within the time."""
         if self._seconds is not None:

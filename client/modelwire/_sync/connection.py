@@ -15,7 +15,7 @@ from modelwire._seams import blocking as seam
 from modelwire.backoff import Backoff
 from modelwire.errors import ModelwireError, Unavailable
 from modelwire.records import HealthStatus
-from modelwire.statuses import asks_for_retry, connection_broke, error_of_call
+from modelwire.statuses import asks_for_retry, error_of_call, never_arrived
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +129,7 @@ class Connection:
             try:
                 return work()
             except ModelwireError as error:
-                if not replayable or not connection_broke(error):
+                if not replayable or not never_arrived(error):
                     raise
                 delay = backoff.next(error)
             seam.sleep(delay)
@@ -141,7 +141,7 @@ class Connection:
             try:
                 answer: AnswerT = seam.answer_of(call)
             except seam.CALL_ENDED as ended:
-                raise self._reason(ended, guard) from None
+                raise self._reason(guard.true_end(ended), guard) from None
             return answer
 
     def receive(
@@ -178,7 +178,7 @@ class Connection:
                 yield answer
                 guard.start()
         except seam.CALL_ENDED as ended:
-            raise self._reason(ended, guard) from None
+            raise self._reason(guard.true_end(ended), guard) from None
 
     def _reason(self, ended: BaseException, guard: seam.Guard) -> BaseException:
         """Why a call ended that did not end well."""

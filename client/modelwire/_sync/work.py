@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire._seams import blocking as seam
@@ -113,18 +114,20 @@ def predict(
     if payload.is_small:
         answer = connection.call(connection.stubs.predict.Predict, payload.fill(request), timeout=timeout)
         return payload.sources["future"].like_me(decode(answer.predictions.arrow))
-    return connection.persist(lambda: _predict_large(connection, request, payload, timeout), replayable=payload.replayable)
+    predict_once = partial(_predict_large, connection, request, payload, timeout)
+    return raise_if_error(connection.persist(predict_once, replayable=payload.replayable))
 
 
 def _predict_large(
     connection: Connection, request: predict_service_pb2.PredictRequest, payload: Payload, timeout: float | None
 ) -> Any:
+    """The predictions, or the error with which the server answers."""
     idle = connection.settings.stall_timeout
     with Conversation(request, [payload]) as conversation:
         answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=idle, timeout=timeout)
         for answer in answers:
             if (result := conversation.take(answer)) is not None:
-                return raise_if_error(result)
+                return result
     raise Unavailable(f"{connection.settings.target} ended the stream without an answer")
 
 
