@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from modelwire.events import Event, LogEvent, ProgressEvent, StageEvent, StateEvent
+from modelwire.events import Event, JobStatus, LogEvent, MetricEvent, ProgressEvent, StageEvent, StateEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,14 +19,40 @@ class Display(Protocol):
     def close(self) -> None: ...
 
 
+class Words:
+    """What the runner said last: a message, and the last value of each metric."""
+
+    def __init__(self) -> None:
+        self._message = ""
+        self._metrics: dict[str, float] = {}
+
+    def take(self, event: ProgressEvent | MetricEvent) -> None:
+        """Remembers."""
+        match event:
+            case ProgressEvent(message=message):
+                self._message = message
+            case MetricEvent(name=name, value=value):
+                self._metrics[name] = value
+
+    def __str__(self) -> str:
+        return "  ".join([*([self._message] if self._message else []), self.metrics()])
+
+    def metrics(self) -> str:
+        """The metrics alone."""
+        return "  ".join(f"{name} {value:.4g}" for name, value in self._metrics.items())
+
+
 class Bar:
-    """A progress bar with the stage, the runner's words and its log lines above."""
+    """A progress bar with the stage, the runner's words and metrics, and its log lines above."""
 
     def __init__(self, job_id: str, console: Console) -> None:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
         columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()]
-        self._progress = Progress(*columns, TextColumn("{task.fields[words]}", markup=False), console=console)
+        words = TextColumn("{task.fields[words]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        self._progress = Progress(*columns, words, console=console)
+        self._words = Words()
         self._task = self._progress.add_task(f"job {job_id[-6:]} queued", total=None, words="")
         self._name = f"job {job_id[-6:]}"
         self._progress.start()
@@ -38,8 +64,14 @@ class Bar:
                 self._progress.update(self._task, description=f"{self._name} {stage}")
             case StateEvent(status=status):
                 self._progress.update(self._task, description=f"{self._name} {status}")
-            case ProgressEvent(fraction=fraction, message=message):
-                self._progress.update(self._task, total=1.0, completed=fraction, words=message)
+                if status is JobStatus.COMPLETED:
+                    self._progress.update(self._task, total=1.0, completed=1.0)
+            case ProgressEvent(fraction=fraction):
+                self._words.take(event)
+                self._progress.update(self._task, total=1.0, completed=fraction, words=str(self._words))
+            case MetricEvent():
+                self._words.take(event)
+                self._progress.update(self._task, words=str(self._words))
             case LogEvent(text=text):
                 self._progress.console.print(text, markup=False, highlight=False)
 
@@ -49,12 +81,13 @@ class Bar:
 
 
 class Lines:
-    """A line for each change of state or stage, and for each tenth of the way."""
+    """A line for each change of state or stage, and for each tenth of the way; the last metrics at the end."""
 
     def __init__(self, job_id: str, console: Console) -> None:
         self._job_id = job_id
         self._console = console
         self._tenths = -1
+        self._words = Words()
 
     def show(self, event: Event) -> None:
         """Writes a line if there is something new to say."""
@@ -62,12 +95,20 @@ class Lines:
             case StageEvent(stage=stage):
                 self._write(stage)
             case StateEvent(status=status, message=message):
-                self._write(f"{status}: {message}" if message else str(status))
-            case ProgressEvent(fraction=fraction, message=message) if int(fraction * 10) > self._tenths:
-                self._tenths = int(fraction * 10)
-                self._write(f"{fraction:.0%} {message}".rstrip())
+                told = message or (self._words.metrics() if status.is_final else "")
+                self._write(f"{status}: {told}" if told else str(status))
+            case ProgressEvent(fraction=fraction):
+                self._words.take(event)
+                self._progressed(int(fraction * 10), f"{fraction:.0%} {self._words}")
+            case MetricEvent():
+                self._words.take(event)
             case LogEvent(text=text):
                 self._write(f"| {text}")
+
+    def _progressed(self, tenths: int, text: str) -> None:
+        if tenths > self._tenths:
+            self._tenths = tenths
+            self._write(text.rstrip())
 
     def _write(self, text: str) -> None:
         self._console.print(f"job {self._job_id}: {text}", markup=False, highlight=False, soft_wrap=True)

@@ -100,10 +100,18 @@ def _show(error: Stop | ModelwireError) -> None:
 
     console = error_console()
     calm = isinstance(error, Interrupted)
-    lead = Text() if calm else Text("error: ", style="bold red")
-    console.print(lead + Text(str(error), style="yellow" if calm else "red"), soft_wrap=True)
+    lead = ("", "") if calm else ("error: ", "bold red")
+    console.print(Text.assemble(lead, (_text(error), "yellow" if calm else "red")), soft_wrap=True)
     if hint := error.hint if isinstance(error, Stop) else hint_for(error):
         console.print(Text(hint), soft_wrap=True)
+
+
+def _text(error: Stop | ModelwireError) -> str:
+    """The message; of a connection that could not be made only the target and the last reason."""
+    if not isinstance(error, Unavailable) or error.reason:
+        return str(error)
+    where, _, why = error.message.partition("; ")[0].partition(": ")
+    return f"{where}: {why.rpartition(': ')[2]}" if why else where
 
 
 HINTS = {

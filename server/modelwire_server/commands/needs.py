@@ -16,6 +16,8 @@ def server_packages() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("modelwire"):
+            raise
         raise Stop(f"this needs the Python module {error.name}", hint='pip install "modelwire[server]"') from None
 
 
