@@ -42,7 +42,8 @@ class FileBlobStore:
 
     @asynccontextmanager
     async def writer(self) -> AsyncIterator["FileBlobWriter"]:
-        writer = await asyncio.to_thread(FileBlobWriter, self, self._max_bytes)
+        # Not in a thread: a caller that is canceled meanwhile would leave the file behind.
+        writer = FileBlobWriter(self, self._max_bytes)
         try:
             yield writer
         finally:

@@ -1,0 +1,211 @@
+"""A real gRPC server over the real domain, without the processes that run jobs: these stay pending unless a test moves them on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import grpc
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from modelwire.v1 import (
+    artifact_service_pb2_grpc,
+    config_service_pb2_grpc,
+    job_service_pb2_grpc,
+    predict_service_pb2_grpc,
+    runner_service_pb2_grpc,
+    train_service_pb2_grpc,
+)
+from modelwire_runners import BaseConfig, FunctionalModelRunner, RunnerInfo
+from modelwire_server.artifacts.blobs.files import FileBlobStore
+from modelwire_server.artifacts.model import MODEL_TYPE, PICKLE, Artifact, ArtifactInput
+from modelwire_server.artifacts.tree import ArtifactTree
+from modelwire_server.clock import new_id, now
+from modelwire_server.configs.catalog import ConfigCatalog
+from modelwire_server.database.engine import Database
+from modelwire_server.inference.models import ModelCache
+from modelwire_server.inference.predictor import Predictor
+from modelwire_server.jobs.desk import JobDesk
+from modelwire_server.jobs.hub import JobHub
+from modelwire_server.jobs.submission import JobQueue
+from modelwire_server.metrics import ServerMetrics
+from modelwire_server.prediction import Prediction
+from modelwire_server.runners import RunnerRegistry
+from modelwire_server.services.health import Health
+from modelwire_server.services.registration import Domain, add_services, server_interceptors, server_options
+from modelwire_server.settings import Settings
+from modelwire_server.training import Training
+from modelwire_server.validation import Validator
+
+
+class Config(BaseConfig):
+    factor: int = 2
+
+
+def train(config: Config, data: Any, context: Any = None) -> Any:
+    raise NotImplementedError("jobs are not run here")
+
+
+def predict(config: Config, model: int, historic: pa.Table, future: pa.Table) -> pa.Table:
+    if "fail" in future.column_names:
+        raise ValueError("told to fail")
+    return pa.table({"sample_0": pc.multiply(future.column("x"), model)})
+
+
+def runners() -> RunnerRegistry:
+    info = RunnerInfo(id="times", display_name="Times", required_covariates=["x"], max_prediction_periods=1000)
+    other = RunnerInfo(id="other", requires_geo=True)
+    return RunnerRegistry(
+        [
+            FunctionalModelRunner(train, predict, config_schema=Config, info=info),
+            FunctionalModelRunner(train, predict, info=other),
+        ]
+    )
+
+
+@dataclass
+class Edge:
+    """The server as a client sees it, and the domain behind it."""
+
+    channel: grpc.aio.Channel
+    domain: Domain
+    database: Database
+    hub: JobHub
+    queue: JobQueue
+    health: Health
+    metrics: ServerMetrics
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.runners = runner_service_pb2_grpc.RunnerServiceStub(self.channel)
+        self.configs = config_service_pb2_grpc.ConfigServiceStub(self.channel)
+        self.trainings = train_service_pb2_grpc.TrainServiceStub(self.channel)
+        self.predictions = predict_service_pb2_grpc.PredictServiceStub(self.channel)
+        self.jobs = job_service_pb2_grpc.JobServiceStub(self.channel)
+        self.artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(self.channel)
+
+    async def config(self, runner_id: str = "") -> str:
+        return (await self.domain.configs.create(name="test", data={}, runner_id=runner_id)).id
+
+    async def model(self, factor: int = 2, runner_id: str = "times") -> str:
+        """A trained model, as if a job had made it."""
+        model = Artifact(
+            id=new_id(),
+            type=MODEL_TYPE,
+            content_type=PICKLE,
+            blob=await self.domain.blobs.put(cloudpickle.dumps(factor)),
+            inputs=(ArtifactInput("job", new_id()),),
+            runner_id=runner_id,
+            created_at=now(),
+            updated_at=now(),
+        )
+        await self.database.write(lambda tx: self.domain.tree.insert_made(tx, model))
+        return model.id
+
+    def unfinished(self) -> list[Path]:
+        """Files that the blob store holds without knowing them as content."""
+        return list(self.domain.blobs.scratch.iterdir())
+
+
+@asynccontextmanager
+async def serving(folder: Path, **options: Any) -> AsyncIterator[Edge]:
+    settings = Settings(**options)
+    database = await Database.open(f"sqlite:///{folder / 'test.db'}")
+    blobs = FileBlobStore(folder / "blobs", max_bytes=settings.max_artifact_bytes)
+    await blobs.open()
+    hub, metrics, registry = JobHub(), ServerMetrics(), runners()
+    queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs)
+    configs = ConfigCatalog(database, registry)
+    tree = ArtifactTree(database, blobs, registry.hierarchy)
+    models = ModelCache(tree=tree, blobs=blobs, runners=registry, max_bytes=1 << 30)
+    predictor = Predictor(threads=2, max_waiting=100)
+    domain = Domain(
+        runners=registry,
+        configs=configs,
+        tree=tree,
+        blobs=blobs,
+        training=Training(runners=registry, configs=configs, tree=tree, blobs=blobs, queue=queue),
+        prediction=Prediction(runners=registry, tree=tree, blobs=blobs, queue=queue, models=models, predictor=predictor),
+        jobs=JobDesk(database, hub, lambda job_id: None),
+        validator=Validator(runners=registry, configs=configs, tree=tree, models=models),
+    )
+    server = grpc.aio.server(interceptors=server_interceptors(settings, metrics), options=server_options(settings))
+    health = await add_services(server, domain, settings=settings, metrics=metrics)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    await health.serving()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1)]) as channel:
+            yield Edge(channel, domain, database, hub, queue, health, metrics, folder)
+    finally:
+        await server.stop(None)
+        predictor.close()
+        await database.close()
+
+
+Scenario = Callable[[Edge], Awaitable[None]]
+
+
+@pytest.fixture
+def edge(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Edge]]:
+    """Starts a server: `async with edge(max_predict_bytes="1MiB") as it`."""
+    return lambda **options: serving(tmp_path, **options)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., None]:
+    """Runs a scenario against a fresh server."""
+
+    def run_scenario(scenario: Scenario, **options: Any) -> None:
+        async def main() -> None:
+            async with serving(tmp_path, **options) as it, asyncio.timeout(60):
+                await scenario(it)
+
+        asyncio.run(main())
+
+    return run_scenario
+
+
+@dataclass
+class Refusal:
+    """A status, taken apart."""
+
+    code: str
+    reason: str
+    message: str
+    fields: list[str]
+    metadata: dict[str, str]
+
+
+def take_apart(status: Any) -> Refusal:
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        _ = detail.Unpack(info) or detail.Unpack(bad)
+    code = next(code.name for code in grpc.StatusCode if code.value[0] == status.code)
+    return Refusal(code, info.reason, status.message, [one.field for one in bad.field_violations], dict(info.metadata))
+
+
+@pytest.fixture
+def apart() -> Callable[[Any], Refusal]:
+    return take_apart
+
+
+@pytest.fixture
+def refusal() -> Callable[[Any], Awaitable[Refusal]]:
+    """Awaits a call that must fail and returns how."""
+
+    async def refused(call: Any) -> Refusal:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            _ = [answer async for answer in call] if hasattr(call, "__aiter__") else await call
+        status = rpc_status.from_call(caught.value)
+        assert status is not None, caught.value
+        return take_apart(status)
+
+    return refused
