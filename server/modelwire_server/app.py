@@ -63,7 +63,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         data_dir = claim_data_dir(stack, settings.data_dir)
         blobs = FileBlobStore(data_dir / "blobs", max_bytes=settings.max_artifact_bytes)
         await blobs.open()
-        executor = LocalExecutor(settings.targets, scratch=blobs.scratch, slots=settings.max_jobs)
+        executor = LocalExecutor(settings.targets, slots=settings.max_jobs)
         stack.push_async_callback(executor.close)
         # Both import the runners, which may take seconds: at the same time.
         runners, _ = await asyncio.gather(asyncio.to_thread(RunnerRegistry.load, settings.targets), executor.start())

@@ -117,7 +117,7 @@ class Attempt:
         attempt = cls(spec, link, control, (stdout, stderr), log_limit)
         theirs = (write_spec(spec), control_end.detach(), stdout_end, stderr_end)
         try:
-            attempt._job, attempt.ended = await link.fork(theirs)
+            attempt._job, attempt.ended = await link.start(theirs)
         except BaseException:
             attempt.close()
             raise

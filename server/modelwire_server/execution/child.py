@@ -21,7 +21,7 @@ from modelwire_runners.invoke import run_predict, run_train
 from ..artifacts.model import ARROW_STREAM, PICKLE, Blob
 from ..errors import RunnerFailed
 from ..jobs.model import JobKind
-from .content import load_model, read_frame, read_json, save_model, save_predictions
+from .content import load_model, read_frame, read_json, save_model, save_predictions, warm_up
 from .faults import fault_of, to_message
 from .interface import JobSpec
 from .linux import adopt_orphans, die_with_parent, flush_c_streams
@@ -29,7 +29,7 @@ from .offenders import type_name
 from .output import MAX_LINE
 from .randomness import ChosenSeeds
 from .specs import read_spec
-from .wire import clip, send
+from .wire import clip, receive_with_fds, send
 
 Runner = BaseModelRunner[Any]
 
@@ -88,15 +88,21 @@ class RecordsToControl(logging.Handler):
             self.handleError(record)
 
 
-def live(channels: Channels, parent: int, runners: Mapping[str, Runner], seeds: ChosenSeeds) -> NoReturn:
-    """Does one job and ends the process."""
+def live(link: socket.socket, parent: int, runners: Mapping[str, Runner], seeds: ChosenSeeds) -> NoReturn:
+    """Waits for a job to come over the link, does it and ends the process."""
     code = _OUR_FAULT
     try:
         die_with_parent(parent, signal.SIGKILL)
-        _become_job(channels)
+        _leave_the_parent()
         seeds.apply()
+        # A forked process is slow the first time that it touches its memory; so it does before there is a job.
+        with contextlib.suppress(Exception):
+            warm_up()
+        channels = _next_job(link)
+        _take_output(channels)
         code = _do(read_spec(channels.spec), Control(channels.control), runners)
-        _leave()
+        # Runs what the job registered; what was registered before the fork is not the job's.
+        atexit._run_exitfuncs()
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -107,14 +113,27 @@ def live(channels: Channels, parent: int, runners: Mapping[str, Runner], seeds: 
         os._exit(code)
 
 
-def _become_job(channels: Channels) -> None:
-    """Makes this process its own session, with its own output, that dies with its parent and cannot lose descendants."""
+def _leave_the_parent() -> None:
+    """Makes this process its own session that cannot lose descendants, with nothing of its parent's habits."""
     os.setsid()
     adopt_orphans()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for signo in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signo, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     atexit._clear()
+
+
+def _next_job(link: socket.socket) -> Channels:
+    with link:
+        received = receive_with_fds(link)
+    if received is None:
+        os._exit(0)
+    return Channels(*received[1])
+
+
+def _take_output(channels: Channels) -> None:
+    """Puts the job's pipes in the place of standard output and error."""
     null = os.open(os.devnull, os.O_RDONLY)
     for fd, target in ((null, 0), (channels.stdout, 1), (channels.stderr, 2)):
         os.dup2(fd, target)
@@ -126,11 +145,6 @@ def _become_job(channels: Channels) -> None:
 
 def _line_writer(fd: int) -> io.TextIOWrapper:
     return os.fdopen(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-
-
-def _leave() -> None:
-    """Runs what the job registered to be run at its end; what was registered before the fork is not the job's."""
-    atexit._run_exitfuncs()
 
 
 def _do(spec: JobSpec, control: Control, runners: Mapping[str, Runner]) -> int:
@@ -217,7 +231,6 @@ def _route_logging(control: Control) -> None:
 
 
 def _limit(limits: RunnerLimits) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.cpu_seconds is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + _CPU_GRACE_SECONDS))
     if limits.memory_bytes is not None:

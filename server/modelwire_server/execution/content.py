@@ -23,6 +23,9 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 class HashedFile:
     """A new file whose digest is computed while it is written. Leaving the context without an error makes it durable."""
 
+    # Arrow asks for it.
+    closed = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._hash = hashlib.sha256()
@@ -50,6 +53,14 @@ class HashedFile:
                 os.fsync(self._file.fileno())
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             raise StorageFull("there is no space left to store what the job made") from error
+
+
+def warm_up() -> None:
+    """Does once in small what every job does, so that it is quick when it matters."""
+    frame = pa.table({"warm": [1.0], "up": ["text"]}).to_pandas(use_threads=False)
+    pa.Table.from_pandas(frame, nthreads=1)
+    pickle.loads(cloudpickle.dumps({"frame": frame}, protocol=5))
+    hashlib.sha256(b"")
 
 
 def read_frame(path: Path) -> pa.Table:

@@ -1,9 +1,10 @@
 """The fork server: a process that has imported the runners and forks one child for each job.
 
-It has one thread and knows neither gRPC nor SQL, so that its children start clean. All processes that a job leaves behind end up as its
-own children (see `linux.adopt_orphans`) and are killed before the job's end is told. When the server goes, it kills all and goes too.
+One forked process always waits for the next job, so that a job starts at once. The fork server has one thread and knows neither
+gRPC nor SQL, so that its children start clean. All processes that a job leaves behind end up as its own children (see
+`linux.adopt_orphans`) and are killed before the job's end is told. When the server goes, it kills all and goes too.
 
-Messages from the server: `load` (targets, path) once; then `fork` (a number for the job, with descriptors: spec, control,
+Messages from the server: `load` (targets, path) once; then `start` (a number for the job, with descriptors: spec, control,
 stdout, stderr) and `signal` (job, signo). To the server: `ready` (runners and their limits in seconds) or `broken` (why, traceback);
 then for each job `refused` (why), or `ended` (its exit code, or minus the signal) when none of its processes is left.
 """
@@ -18,19 +19,27 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
-
-import pyarrow as pa
+from typing import Any
 
 from modelwire_runners import BaseModelRunner, load_runner
 
-from .child import Channels, live
+from .child import live
+from .content import warm_up
 from .linux import adopt_orphans, children_of, die_with_parent
 from .randomness import ChosenSeeds, Generators
-from .wire import Message, receive, receive_with_fds, send
+from .wire import Message, receive, receive_with_fds, send, socket_pair
 
 Runners = Mapping[str, BaseModelRunner[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """A forked process that waits for its job."""
+
+    pid: int
+    link: socket.socket
 
 
 class ForkServer:
@@ -41,6 +50,8 @@ class ForkServer:
         self._runners = runners
         self._seeds = seeds
         self._jobs: dict[int, int] = {}
+        self._spare: Spare | None = None
+        self._may_spare = True
         self._ended: list[tuple[int, int]] = []
         self._wakeup, self._wakeup_end = socket.socketpair()
 
@@ -52,6 +63,9 @@ class ForkServer:
         poll.register(self._wakeup, select.POLLIN)
         try:
             while True:
+                # The next process is forked when there is nothing else to do.
+                if self._spare is None and self._may_spare and not poll.poll(0):
+                    self._keep_spare()
                 ready = {fd for fd, _ in poll.poll()}
                 if self._wakeup.fileno() in ready:
                     self._on_signals(self._wakeup.recv(4096))
@@ -82,31 +96,46 @@ class ForkServer:
         if received is None:
             return False
         message, fds = received
-        if "fork" in message:
-            self._fork(message["fork"], Channels(*fds))
+        if "start" in message:
+            self._start(message["start"], fds)
         else:
             self._signal(message["signal"], message["signo"])
         return True
 
-    def _fork(self, job: int, channels: Channels) -> None:
-        parent = os.getpid()
+    def _start(self, job: int, fds: Sequence[int]) -> None:
+        """Hands the job to the process that waits for one."""
         try:
-            pid = os.fork()
+            spare = self._spare or self._fork()
+            self._spare = None
+            with spare.link:
+                send(spare.link, {"job": job}, fds)
+            self._jobs[spare.pid] = job
+            self._may_spare = True
         except OSError as error:
             send(self._link, {"refused": job, "why": str(error)})
-        else:
-            if pid == 0:
-                self._become_child(channels, parent)
-            self._jobs[pid] = job
         finally:
-            for fd in (channels.spec, channels.control, channels.stdout, channels.stderr):
+            for fd in fds:
                 os.close(fd)
 
-    def _become_child(self, channels: Channels, parent: int) -> NoReturn:
-        signal.set_wakeup_fd(-1)
-        for end in (self._link, self._wakeup, self._wakeup_end):
-            end.close()
-        live(channels, parent, self._runners, self._seeds)
+    def _fork(self) -> Spare:
+        parent, (ours, theirs) = os.getpid(), socket_pair()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for end in (ours, self._link, self._wakeup, self._wakeup_end):
+                end.close()
+            live(theirs, parent, self._runners, self._seeds)
+        theirs.close()
+        return Spare(pid, ours)
+
+    def _keep_spare(self) -> None:
+        with contextlib.suppress(OSError):
+            self._spare = self._fork()
 
     def _signal(self, job: int, signo: int) -> None:
         for pid, known in self._jobs.items():
@@ -121,7 +150,8 @@ class ForkServer:
             return
         # A running job keeps its descendants, so children that are no jobs are what ended jobs left behind. Each of them sends
         # SIGCHLD when it is dead, which leads here again; by then its own children have become ours.
-        left = [pid for pid in children_of(os.getpid()) - self._jobs.keys() if _kill(pid)]
+        known = {*self._jobs, self._spare.pid} if self._spare else self._jobs.keys()
+        left = [pid for pid in children_of(os.getpid()) - known if _kill(pid)]
         if not left:
             for job, status in self._ended:
                 send(self._link, {"ended": job, "status": status})
@@ -137,6 +167,10 @@ class ForkServer:
         if dead.si_pid in self._jobs:
             _signal_group(dead.si_pid, signal.SIGKILL)
         pid, status = os.waitpid(dead.si_pid, 0)
+        if self._spare and pid == self._spare.pid:
+            # It should have waited. Jobs get on without one until it is known that forked processes live.
+            self._spare.link.close()
+            self._spare, self._may_spare = None, False
         if (job := self._jobs.pop(pid, None)) is not None:
             self._ended.append((job, os.waitstatus_to_exitcode(status)))
         return True
@@ -173,14 +207,9 @@ def _load(targets: Sequence[str]) -> dict[str, BaseModelRunner[Any]]:
     return {runner.info.id: runner for runner in runners}
 
 
-def _warm_up() -> None:
-    """Runs once what every job runs, so that no job pays for what is done only the first time."""
-    pa.Table.from_pandas(pa.table({"warm": [1.0], "up": ["text"]}).to_pandas(use_threads=False), nthreads=1)
-
-
 def _prepare(request: Message) -> tuple[Runners, ChosenSeeds]:
     sys.path[:] = request["path"]
-    _warm_up()
+    warm_up()
     before = Generators.capture()
     runners = _load(request["load"])
     seeds = ChosenSeeds(before, Generators.capture())
@@ -201,6 +230,12 @@ def _limits(runners: Runners) -> Message:
     }
 
 
+def _other_threads() -> list[str]:
+    """Names of threads that would not survive a fork. That of jemalloc, pyarrow's allocator, is prepared for it."""
+    tasks = [task for task in Path("/proc/self/task").iterdir() if int(task.name) != os.getpid()]
+    return sorted(name for task in tasks if (name := (task / "comm").read_text().strip()) != "jemalloc_bg_thd")
+
+
 def main() -> None:
     """`python -m modelwire_server.execution.forkserver SOCKET SERVER_PID`"""
     link, server = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
@@ -216,7 +251,7 @@ def main() -> None:
     except Exception as error:
         send(link, {"broken": f"{error}", "traceback": "".join(traceback.format_exception(error))[-64 * 1024 :]})
         return
-    send(link, {"ready": _limits(runners), "threads": len(list(Path("/proc/self/task").iterdir()))})
+    send(link, {"ready": _limits(runners), "threads": _other_threads()})
     ForkServer(link, runners, seeds).serve()
 
 

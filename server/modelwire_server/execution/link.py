@@ -63,7 +63,7 @@ class ForkServerLink:
         self._sending = asyncio.Lock()
         self._may_send = asyncio.Event()
         self._limits: Mapping[str, Limits] = {}
-        self.threads = 1
+        self.threads: list[str] = []
         self._loop.add_reader(link, self._on_readable)
         self._gone = asyncio.Event()
         self.lost = asyncio.create_task(self._see_off(), name="fork server")
@@ -103,14 +103,14 @@ class ForkServerLink:
     def limits_of(self, runner_id: str) -> Limits:
         return self._limits.get(runner_id, Limits())
 
-    async def fork(self, fds: Sequence[int]) -> tuple[int, asyncio.Future[JobEnd]]:
+    async def start(self, fds: Sequence[int]) -> tuple[int, asyncio.Future[JobEnd]]:
         """Starts the process of a job with its descriptors (spec, control, stdout, stderr); returns the job's number here, and what
         will tell its end. When the fork server is lost, that end is told."""
         self._count += 1
         job, end = self._count, self._loop.create_future()
         self._jobs[job] = end
         try:
-            await self._send({"fork": job}, fds)
+            await self._send({"start": job}, fds)
         except BaseException:
             del self._jobs[job]
             raise

@@ -53,7 +53,12 @@ def processes() -> Iterator[ProcessEntry]:
 
 def children_of(parent: int) -> set[int]:
     """The children of a process, ended ones included until they are reaped."""
-    return {process.pid for process in processes() if process.parent == parent}
+    try:
+        tasks = [f"{_PROC}/{parent}/task/{entry.name}/children" for entry in os.scandir(f"{_PROC}/{parent}/task")]
+        return {int(child) for task in tasks for child in _read(task).split()}
+    except FileNotFoundError:
+        # Not every kernel is built with these files.
+        return {process.pid for process in processes() if process.parent == parent}
 
 
 def kill_marked(mark: bytes) -> None:

@@ -5,7 +5,6 @@ import os
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import structlog
 
@@ -34,14 +33,12 @@ class LocalExecutor:
         self,
         targets: Sequence[str],
         *,
-        scratch: Path,
         slots: int | None = None,
         grace: float = 2.0,
         log_limit: int = 10 * 1024 * 1024,
     ) -> None:
         cores = len(os.sched_getaffinity(0))
         self._targets = list(targets)
-        self._scratch = scratch
         self._threads = max(1, cores // (slots or cores))
         self._grace = grace
         self._log_limit = log_limit
@@ -139,7 +136,7 @@ class LocalExecutor:
             raise
         link.lost.add_done_callback(lambda _: self._on_lost())
         log.info("fork server started", pid=link.pid, threads_per_job=self._threads)
-        if link.threads > 1:
+        if link.threads:
             log.warning("the runners' modules start threads when imported; forked jobs may hang", threads=link.threads)
         return link
 

@@ -1,0 +1,144 @@
+"""The fork server's own life: what it loads, and what happens when it or the server dies."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from job_bench import TARGETS, Bench, is_alive, load, of_this_test
+
+from modelwire_server.errors import WorkerLost
+from modelwire_server.execution.interface import Completed, Failed
+from modelwire_server.execution.local import LocalExecutor
+
+SERVER = """
+import asyncio, sys
+from job_bench import Bench
+from modelwire_server.execution.local import LocalExecutor
+from pathlib import Path
+target, folder = sys.argv[1:]
+with asyncio.Runner() as loop:
+    bench = Bench(Path(folder), LocalExecutor([target]), loop)
+    bench.run(bench.training("escapee"))
+"""
+
+
+def kill_fork_server(bench: Bench) -> None:
+    assert bench.executor.fork_server_pid is not None
+    os.kill(bench.executor.fork_server_pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("do", ["grandchild", "escapee", "forked_escapee"])
+def test_a_killed_fork_server_loses_its_jobs_and_leaves_nothing(bench: Bench, do: str) -> None:
+    outcome = bench.do(bench.run_until(bench.training(do), "pid", lambda: kill_fork_server(bench)))
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, WorkerLost)
+    assert "-9" in outcome.error.message
+    for name in ("pid", "grandchild"):
+        assert not is_alive(int((bench.marks / name).read_text()))
+    # Another one takes its place.
+    assert isinstance(bench.run(bench.training("return", config={"value": 1})), Completed)
+
+
+def test_a_job_that_comes_while_the_fork_server_is_away_waits_for_the_next(bench: Bench) -> None:
+    before = bench.executor.fork_server_pid
+    kill_fork_server(bench)
+
+    async def main() -> object:
+        # The loss is not yet known to the executor, or just so; in neither case may jobs hang.
+        outcomes = [await bench.go(bench.training("return", config={"value": 1})) for _ in range(2)]
+        return outcomes[1]
+
+    assert isinstance(bench.do(main()), Completed)
+    assert bench.executor.fork_server_pid not in (before, None)
+
+
+def test_a_stop_signal_to_all_processes_leaves_jobs_to_the_server(bench: Bench) -> None:
+    pid = bench.executor.fork_server_pid
+    assert pid is not None
+    for signo in (signal.SIGTERM, signal.SIGINT):
+        os.kill(pid, signo)
+    assert isinstance(bench.run(bench.training("return", config={"value": 1})), Completed)
+    assert bench.executor.fork_server_pid == pid
+
+
+def test_a_spare_process_that_dies_is_replaced(bench: Bench) -> None:
+    assert isinstance(bench.run(bench.training("return", config={"value": 1})), Completed)
+    for spare in psutil.Process(bench.executor.fork_server_pid).children():
+        spare.kill()
+        spare.wait()
+    assert isinstance(bench.run(bench.training("return", config={"value": 1})), Completed)
+
+
+def test_nothing_is_left_when_the_server_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "marks").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    server = subprocess.Popen([sys.executable, "-c", SERVER, TARGETS[0], str(tmp_path)], env=environment)
+    with asyncio.Runner() as loop:
+        bench = Bench(tmp_path, LocalExecutor([]), loop)
+        bench.do(asyncio.wait_for(bench.mark("pid"), 60))
+    family = psutil.Process(server.pid).children(recursive=True)
+    assert len(family) >= 3
+    server.kill()
+    server.wait()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []
+    assert not is_alive(int((tmp_path / "marks" / "grandchild").read_text()))
+
+
+def test_nothing_is_left_after_close(tmp_path: Path) -> None:
+    (tmp_path / "marks").mkdir()
+    before = set(of_this_test())
+    with asyncio.Runner() as loop:
+        bench = Bench(tmp_path, LocalExecutor(TARGETS[:1]), loop)
+
+        async def main() -> object:
+            running = asyncio.create_task(bench.go(bench.training("escapee")))
+            await bench.mark("pid")
+            await bench.executor.close()
+            return await running
+
+        outcome = bench.do(main())
+        assert isinstance(outcome, Failed)
+        assert isinstance(outcome.error, WorkerLost)
+        assert set(of_this_test()) == before
+        assert isinstance(bench.run(bench.training("return")), Failed)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [("1 / 0", "ZeroDivisionError"), ("import os; os._exit(4)", "status 4"), ("runner = 7", "not a runner")],
+)
+def test_runners_that_cannot_be_loaded_are_told_at_the_start(tmp_path: Path, module: str, message: str) -> None:
+    (tmp_path / "broken.py").write_text(module)
+    executor = LocalExecutor([f"{tmp_path / 'broken.py'}:runner"])
+    with pytest.raises(WorkerLost, match=message):
+        asyncio.run(executor.start())
+
+
+def test_a_seed_that_the_module_chose_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "seeded.py").write_text(
+        "import random, numpy, sys\n"
+        "from modelwire_runners import FunctionalModelRunner, RunnerInfo\n"
+        "random.seed(7); numpy.random.seed(7)\n"
+        "def train(config, data, geo=None): return random.random(), float(numpy.random.random())\n"
+        "def predict(config, model, historic, future, geo=None): return future\n"
+        "runner = FunctionalModelRunner(on_train=train, on_predict=predict, info=RunnerInfo(id='zoo'))\n"
+    )
+    with asyncio.Runner() as loop:
+        bench = Bench(tmp_path, LocalExecutor([f"{tmp_path / 'seeded.py'}:runner"]), loop)
+        first, second = (bench.run(bench.training("")) for _ in range(2))
+        loop.run(bench.executor.close())
+    assert isinstance(first, Completed)
+    assert isinstance(second, Completed)
+    assert load(first.path) == load(second.path)
+    assert load(first.path)[0] == pytest.approx(0.32383, abs=1e-5)
+
+
+def test_the_fork_server_is_light() -> None:
+    code = "import sys, modelwire_server.execution.forkserver; print({'grpc', 'sqlalchemy'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
