@@ -94,7 +94,7 @@ def _to_arrow(frame: FrameLike, field: str) -> Any:
     import pyarrow as pa
 
     try:
-        return _plain(_convert(frame, field))
+        return _convert(frame, field)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InvalidArgument):
             raise
@@ -108,7 +108,7 @@ def _convert(frame: FrameLike, field: str) -> Any:
     if kind is Kind.PANDAS:
         return _from_pandas(frame, field)
     if kind is Kind.POLARS:
-        return frame.lazy().collect().to_arrow()
+        return _plain(frame.lazy().collect().to_arrow())
     if isinstance(frame, pa.Table | pa.RecordBatchReader):
         return frame
     if isinstance(frame, pa.RecordBatch):
@@ -139,17 +139,14 @@ def _from_python(frame: FrameLike, field: str) -> Any:
     raise InvalidArgument.of(field, f"must be {expected}, not {type(frame).__name__}", reason="INVALID_FRAME")
 
 
-def _plain(content: Any) -> Any:
-    """Without view types, which many readers of Arrow do not know."""
+def _plain(table: Any) -> Any:
+    """Without the view types of polars, which many readers of Arrow do not know; polars gets its own types back all the same."""
     import pyarrow as pa
 
     plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-    if not any(field.type in plain for field in content.schema):
-        return content
-    schema = pa.schema([f.with_type(plain.get(f.type, f.type)) for f in content.schema], content.schema.metadata)
-    if isinstance(content, pa.Table):
-        return content.cast(schema)
-    return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in content))
+    if not any(field.type in plain for field in table.schema):
+        return table
+    return table.cast(pa.schema([f.with_type(plain.get(f.type, f.type)) for f in table.schema], table.schema.metadata))
 
 
 def _refuse_duplicates(names: Sequence[str], field: str) -> None:

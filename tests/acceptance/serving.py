@@ -1,6 +1,5 @@
 """A real server in a process of its own, as a user would start it."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -44,12 +43,13 @@ class ServerProcess:
             f"--data-dir={self.data_dir}",
             *self._options,
         ]
-        self.log = (self.data_dir / "server.log").open("ab")
-        self._process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=os.environ.copy())
+        with (self.data_dir / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         with grpc.insecure_channel(self.target) as channel:
             try:
                 grpc.channel_ready_future(channel).result(timeout=30)
             except grpc.FutureTimeoutError:
+                self.kill()
                 raise AssertionError(f"the server did not start:\n{self.output()}") from None
         return self
 
@@ -76,7 +76,6 @@ class ServerProcess:
         finally:
             self._process.kill()
             self._process.wait()
-            self.log.close()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -3,7 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from serving import ServerProcess
 
 from modelwire import (
     AlreadyExists,
@@ -15,6 +19,8 @@ from modelwire import (
     ModelwireError,
     NotFound,
 )
+from modelwire.v1 import artifact_service_pb2 as pb
+from modelwire.v1.artifact_service_pb2_grpc import ArtifactServiceStub
 
 DATA = {"x": [1.0, 2.0, 3.0]}
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -32,8 +38,8 @@ def model_of(client: Client, behaviour: str = "mean") -> str:
 
 def moved_under_itself(client: Client) -> None:
     root = client.artifacts.upload(b"root").id
-    child = client.artifacts.upload(b"child", parent_id=root).id
-    client.artifacts.update(root, parent_id=child)
+    child = client.artifacts.upload(b"child", parent=root).id
+    client.artifacts.update(root, parent=child)
 
 
 def linked_twice(client: Client) -> None:
@@ -44,7 +50,7 @@ def linked_twice(client: Client) -> None:
 
 def linked_a_child(client: Client) -> None:
     root = client.artifacts.upload(b"root").id
-    client.configs.link(config_of(client), client.artifacts.upload(b"child", parent_id=root).id)
+    client.configs.link(config_of(client), client.artifacts.upload(b"child", parent=root).id)
 
 
 def created_twice(client: Client) -> None:
@@ -63,7 +69,6 @@ REFUSALS: list[tuple[str, type[ModelwireError], Call, set[str], str]] = [
     ("INVALID_CONFIG", InvalidArgument, lambda c: c.configs.create("x", {"lines": "many"}, runner="behaviours"), {"runner"}, "lines"),
     ("HORIZON_OUT_OF_BOUNDS", InvalidArgument, lambda c: c.train(config_of(c), DATA, run_info={"prediction_periods": 5000}),
      {"periods", "minimum", "maximum"}, "5000"),
-    ("DIGEST_MISMATCH", InvalidArgument, lambda c: c.artifacts.upload(b"abc", digest="sha256:" + "0" * 64), {"expected", "actual"}, "sha256"),
     ("INVALID_GEO", InvalidArgument, lambda c: c.train(config_of(c), DATA, geo={"type": "Point"}), {"field"}, "FeatureCollection"),
     ("RUNNER_NOT_FOUND", NotFound, lambda c: c.runners.get("nobody"), {"runner", "known"}, "behaviours"),
     ("CONFIG_NOT_FOUND", NotFound, lambda c: c.train(UNKNOWN, DATA), {"config"}, UNKNOWN),
@@ -74,7 +79,7 @@ REFUSALS: list[tuple[str, type[ModelwireError], Call, set[str], str]] = [
     ("ALREADY_EXISTS", AlreadyExists, created_twice, {"id"}, "exists"),
     ("ALREADY_LINKED", AlreadyExists, linked_twice, {"artifact", "config"}, "linked"),
     ("NOT_A_MODEL", FailedPrecondition, predicted_with_a_dataset, {"artifact", "type"}, "dataset"),
-    ("PARENT_NOT_FOUND", FailedPrecondition, lambda c: c.artifacts.upload(b"x", parent_id=UNKNOWN), {"parent"}, UNKNOWN),
+    ("PARENT_NOT_FOUND", FailedPrecondition, lambda c: c.artifacts.upload(b"x", parent=UNKNOWN), {"parent"}, UNKNOWN),
     ("ARTIFACT_CYCLE", FailedPrecondition, moved_under_itself, {"artifact", "parent"}, ""),
     ("NOT_A_ROOT", FailedPrecondition, linked_a_child, {"artifact", "parent"}, "root"),
     ("RUNNER_FAILED", Internal, lambda c: c.predict(model_of(c, "predict_raises"), DATA), {"type", "message"}, "no answer today"),
@@ -125,3 +130,14 @@ def test_a_prediction_job_with_the_wrong_number_of_rows_fails(client: Client) ->
     with pytest.raises(JobFailed, match="2 rows") as failure:
         job.wait(timeout=30)
     assert failure.value.reason == "INVALID_PREDICTION"
+
+
+def test_content_with_another_digest_than_announced_is_refused(server: ServerProcess) -> None:
+    parts = [pb.UploadArtifactRequest(header=pb.UploadHeader(digest="sha256:" + "0" * 64)), pb.UploadArtifactRequest(chunk=b"abc")]
+    with grpc.insecure_channel(server.target) as channel, pytest.raises(grpc.RpcError) as refusal:
+        ArtifactServiceStub(channel).UploadArtifact(iter(parts))
+    status = rpc_status.from_call(refusal.value)
+    info = error_details_pb2.ErrorInfo()
+    assert any(detail.Unpack(info) for detail in status.details)
+    assert (status.code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT.value[0], "DIGEST_MISMATCH")
+    assert info.metadata["actual"].startswith("sha256:ba7816bf")

@@ -52,15 +52,15 @@ def test_the_whole_of_the_main_job(grpcurl: str, server: ServerProcess) -> None:
     submitted = tool.call(
         "TrainService/Train", configId=config["id"], data={"table": {"columns": ["bmi", "target"], "data": rows}}
     )[0]
-    events = tool.call("JobService/WatchJob", jobId=submitted["jobId"])
+    events = tool.call("JobService/WatchJob", jobId=submitted["job_id"])
     assert events[-1]["event"]["state"]["status"] == "JOB_STATUS_COMPLETED"
 
     answer = tool.call(
-        "PredictService/Predict", model=submitted["artifactId"], future={"table": {"columns": ["bmi"], "data": [[4.0]]}}
+        "PredictService/Predict", model=submitted["artifact_id"], future={"table": {"columns": ["bmi"], "data": [[4.0]]}}
     )[0]
     assert answer["predictions"]["table"]["data"]
-    tree = tool.call("ArtifactService/GetArtifactTree", artifactId=submitted["artifactId"])[0]
-    assert tree["node"]["id"] == submitted["artifactId"]
+    tree = tool.call("ArtifactService/GetArtifactTree", artifactId=submitted["artifact_id"])[0]
+    assert tree["node"]["id"] == submitted["artifact_id"]
 
 
 @pytest.mark.parametrize("name", ["", *(f"modelwire.v1.{name}" for name in SERVICES), "runners/diabetes"])
