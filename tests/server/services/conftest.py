@@ -109,6 +109,12 @@ class Edge:
         await self.database.write(lambda tx: self.domain.tree.insert_made(tx, model))
         return model.id
 
+    async def left_by_all(self, service: str, method: str) -> None:
+        """Returns once the server has noticed that nobody calls the method any more."""
+        under_way = self.metrics.calls_in_flight.labels(f"modelwire.v1.{service}", method)
+        while under_way._value.get():
+            await self.database.check()
+
     def unfinished(self) -> list[Path]:
         """Files that the blob store holds without knowing them as content."""
         return list(self.domain.blobs.scratch.iterdir())
