@@ -87,9 +87,10 @@ def draw(node: "ArtifactNode") -> "Tree":
 
 def node_label(node: "ArtifactNode") -> "Text":
     """A node on a line: what it is, its id, whose it is, its size, its age, its tags."""
-    label = styled(node.level_label, TYPE_STYLES.get(node.type, "bold"))
-    if node.type != node.level_label:
-        label.append(f" {node.type}", style=TYPE_STYLES.get(node.type, ""))
+    look = TYPE_STYLES.get(node.type, "bold")
+    label = styled(node.type, look)
+    if node.runner_id and node.type != node.level_label:
+        label = styled(f"{node.level_label} ({node.type})", look)
     label.append(f"  {node.id}", style="default not bold")
     label.append(f"  {node.runner_id or 'uploaded'}, {size(node.content_size)}, {age(node.created_at)} ago", style="dim not bold")
     for tag in node.tags:

@@ -52,7 +52,7 @@ def list_configs(
     if session.json:
         return write_json(configs)
     rows = [(c.id, styled(c.name, "cyan"), c.runner_id, ", ".join(c.tags), age(c.updated_at), compact(c.data)) for c in configs]
-    console().print(table("id", "name", "runner", "tags", ">age", "data", rows=rows))
+    console().print(table("id", "name", "runner", "tags", ">age", "data…", rows=rows))
     return None
 
 

@@ -40,11 +40,8 @@ class Stop(Exception):
         self.code = code
 
 
-class Interrupted(Stop):
-    """Ctrl-C during something that goes on without this command."""
-
-    def __init__(self, message: str, *, hint: str) -> None:
-        super().__init__(message, hint=hint, code=ExitCode.INTERRUPTED)
+class Calm(Stop):
+    """Ends a command because somebody wants so: no error."""
 
 
 # The first entry that fits counts.
@@ -99,7 +96,7 @@ def _show(error: Stop | ModelwireError) -> None:
     from rich.text import Text
 
     console = error_console()
-    calm = isinstance(error, Interrupted)
+    calm = isinstance(error, Calm)
     lead = ("", "") if calm else ("error: ", "bold red")
     console.print(Text.assemble(lead, (_text(error), "yellow" if calm else "red")), soft_wrap=True)
     if hint := error.hint if isinstance(error, Stop) else hint_for(error):
@@ -110,7 +107,7 @@ def _text(error: Stop | ModelwireError) -> str:
     """The message; of a connection that could not be made only the target and the last reason."""
     if not isinstance(error, Unavailable) or error.reason:
         return str(error)
-    where, _, why = error.message.partition("; ")[0].partition(": ")
+    where, _, why = error.message.partition("; is ")[0].partition(": ")
     return f"{where}: {why.rpartition(': ')[2]}" if why else where
 
 
@@ -121,8 +118,8 @@ HINTS = {
     "NOT_A_MODEL": "modelwire artifacts list --type ml_training shows the models.",
     "ARTIFACT_NOT_FOUND": "modelwire artifacts list shows what there is.",
     "JOB_NOT_FOUND": "modelwire jobs list shows what there is.",
-    "INVALID_CONFIG": "modelwire runners RUNNER shows the fields that a config may have.",
-    "MISSING_COLUMNS": "modelwire runners RUNNER shows the columns that the runner needs.",
+    "INVALID_CONFIG": "modelwire runners {runner} shows the fields that a config may have.",
+    "MISSING_COLUMNS": "modelwire runners {runner} shows the columns that the runner needs.",
     "RUNNER_FAILED": "The job's log has the whole story: modelwire jobs watch JOB.",
 }
 
@@ -133,4 +130,4 @@ def hint_for(error: ModelwireError) -> str:
         return f"modelwire jobs show {error.job_id} has the details."
     if isinstance(error, Unavailable) and not error.reason:
         return "Start one with modelwire serve, or name another with --target or MODELWIRE_TARGET."
-    return HINTS.get(error.reason, "")
+    return HINTS.get(error.reason, "").format(runner=error.metadata.get("runner", "RUNNER"))

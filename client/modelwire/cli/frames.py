@@ -2,13 +2,14 @@
 
 import re
 import sys
+from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from modelwire.cli.ends import ExitCode, Stop
+from modelwire.cli.ends import Stop
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,7 +71,7 @@ def read_frame(path: Path, given: Format | None = None) -> "pa.Table":
     try:
         return _read(form, path)
     except FileNotFoundError:
-        raise Stop(f"there is no file {path}", code=ExitCode.NOT_FOUND) from None
+        raise Stop(f"there is no file {path}") from None
     except OSError as error:
         raise Stop(f"{path} cannot be read: {error.strerror or error}") from None
     except (pa.ArrowException, ValueError) as error:
@@ -219,16 +220,19 @@ def _write_jsonl(table: "pa.Table", file: BinaryIO) -> None:
         file.writelines(json.dumps(plain(row), ensure_ascii=False).encode() + b"\n" for row in batch.to_pylist())
 
 
-def frame_table(table: "pa.Table", limit: int = SHOWN_ROWS) -> "RenderableType":
-    """The first rows for the terminal."""
+def frame_table(table: "pa.Table", known: Collection[str] = (), limit: int = SHOWN_ROWS) -> "RenderableType":
+    """The first rows for the terminal; columns beyond the known ones stand out."""
     import pyarrow as pa
 
+    from modelwire.cli.output import Column, styled
     from modelwire.cli.output import table as grid
 
-    right = [pa.types.is_integer(f.type) or pa.types.is_floating(f.type) for f in table.schema]
-    columns = [f">{name}" if flush else name for name, flush in zip(table.column_names, right, strict=True)]
-    rows = ([cell(value) for value in row.values()] for row in table.slice(0, limit).to_pylist())
-    return grid(*columns, rows=rows, shout=False)
+    columns = [Column(f.name, flush=pa.types.is_integer(f.type) or pa.types.is_floating(f.type)) for f in table.schema]
+    rows = (
+        [styled(cell(value), "" if name in known else "bold") for name, value in row.items()]
+        for row in table.slice(0, limit).to_pylist()
+    )
+    return grid(*columns, rows=rows)
 
 
 def cell(value: Any) -> str:
@@ -238,8 +242,8 @@ def cell(value: Any) -> str:
     match value:
         case None:
             return ""
-        case bool() | str() | int():
-            return str(value)
         case float():
             return f"{value:.6g}"
-    return re.sub(r"\s+", " ", compact(value))
+        case list() | dict():
+            return compact(value)
+    return re.sub(r"\s+", " ", str(value))

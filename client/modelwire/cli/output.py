@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -57,9 +57,9 @@ def write_json(document: Any, *, line: bool = False) -> None:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON knows it: dataclasses as objects, times as ISO 8601 in UTC, NaN as null."""
+    """The value as JSON knows it: dataclasses as objects, aware times as ISO 8601 in UTC, NaN as null."""
     match value:
-        case datetime():
+        case datetime() if value.tzinfo is not None:
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case Enum():
             return value.value
@@ -77,19 +77,37 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def table(*columns: str, rows: Iterable[Sequence["RenderableType | None"]], shout: bool = True) -> "RenderableType":
-    """A table without lines. The first column is never cut; one named with a leading `>` is flush right; `shout`: names in capitals."""
+class Column(NamedTuple):
+    """A column of a table: flush right, or cut where it would be wrapped."""
+
+    title: str
+    flush: bool = False
+    cut: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """`>age` is flush right, `data…` is cut."""
+        return cls(text.removeprefix(">").removesuffix("…").upper(), flush=text.startswith(">"), cut=text.endswith("…"))
+
+
+def table(*columns: str | Column, rows: Iterable[Sequence["RenderableType | None"]]) -> "RenderableType":
+    """A table without lines. The first column is never cut or wrapped; names are written as Column.of reads them."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for index, name in enumerate(columns):
-        title = name.removeprefix(">")
-        made.add_column(
-            literal(title.upper() if shout else title), justify="right" if title != name else "left", no_wrap=index == 0
-        )
+    read = [Column.of(column) if isinstance(column, str) else column for column in columns]
+    for index, (title, flush, _) in enumerate(read):
+        made.add_column(literal(title), justify="right" if flush else "left", no_wrap=index == 0 or flush, overflow="fold")
     for row in rows:
-        made.add_row(*(literal(cell) for cell in row))
+        made.add_row(*((cut if column.cut else literal)(cell) for column, cell in zip(read, row, strict=True)))
     return made
+
+
+def cut(cell: "RenderableType | None") -> "RenderableType":
+    """Text on one line, however narrow its column is."""
+    from rich.text import Text
+
+    return Text(str(cell or "-"), no_wrap=True, overflow="ellipsis")
 
 
 def literal(cell: "RenderableType | None") -> "RenderableType":
@@ -141,13 +159,13 @@ def size(count: int | None) -> str:
 
 def age(moment: datetime | None) -> str:
     """How long ago something was: `12s`, `5m`, `3h`, `4d`."""
-    return "-" if moment is None else duration((datetime.now(UTC) - moment).total_seconds())
+    return "-" if moment is None else duration(max(0, round((datetime.now(UTC) - moment).total_seconds())))
 
 
 def duration(seconds: float) -> str:
-    """A stretch of time in its largest unit."""
+    """A stretch of time in its largest unit; tenths of short ones, unless they are whole numbers."""
     if seconds < 10:
-        return f"{max(seconds, 0):.1f}s"
+        return f"{seconds}s" if isinstance(seconds, int) else f"{max(seconds, 0):.1f}s"
     for unit, length, until in (("s", 1, 120), ("m", 60, 120 * 60), ("h", 3600, 48 * 3600)):
         if seconds < until:
             return f"{seconds / length:.0f}{unit}"

@@ -56,10 +56,11 @@ def predict(
             if out:
                 write_frame(made.frame(), out)
         return report_submission(session, submitted, waited=wait)
-    return _show(session, session.client.predict(model, rows, historic=past, geo=read_geo(geo)), out, model)
+    predictions = session.client.predict(model, rows, historic=past, geo=read_geo(geo))
+    return _show(session, predictions, out, model, rows.column_names)
 
 
-def _show(session: Session, predictions: "pa.Table", out: Path | None, model: str) -> None:
+def _show(session: Session, predictions: "pa.Table", out: Path | None, model: str, known: list[str]) -> None:
     if out:
         write_frame(predictions, out)
         if session.json:
@@ -71,7 +72,7 @@ def _show(session: Session, predictions: "pa.Table", out: Path | None, model: st
         return write_json({"model": model, "rows": predictions.num_rows, "predictions": predictions.to_pylist()})
     if not console().is_terminal:
         return write_frame(predictions, Path("-"))
-    console().print(frame_table(predictions))
+    console().print(frame_table(predictions, known))
     if predictions.num_rows > SHOWN_ROWS:
         console().print(f"... {predictions.num_rows - SHOWN_ROWS} more rows; --out FILE stores all", style="dim")
     return None

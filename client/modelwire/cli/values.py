@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modelwire.cli.ends import Stop
+from modelwire.cli.ends import Calm, ExitCode, Stop
 
 ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
 
@@ -90,11 +90,9 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Stop(f"{question} Nobody is here to say so.", hint="Add --yes.")
-    if not typer.confirm(question, err=True):
-        raise Stop("Nothing was done.", code=_canceled())
-
-
-def _canceled() -> Any:
-    from modelwire.cli.ends import ExitCode
-
-    return ExitCode.CANCELED
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        raise Calm("Nothing was done.", code=ExitCode.CANCELED)

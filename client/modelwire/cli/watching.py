@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from modelwire.cli.ends import Interrupted
+from modelwire.cli.ends import Calm, ExitCode
 from modelwire.cli.output import plain, write_json
 
 if TYPE_CHECKING:
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def follow(job: "Job[Any]", console: "Console", *, after: int = 0) -> None:
-    """Shows the events of a job until it has ended. Raises Interrupted on Ctrl-C; the job goes on."""
+    """Shows the events of a job until it has ended. Raises Calm on Ctrl-C; the job goes on."""
     with display(job.id, console) as show:
         _each(job, after, show)
 
 
 def follow_as_json(job: "Job[Any]", *, after: int = 0) -> None:
-    """Prints each event as a line of JSON until the job has ended. Raises Interrupted on Ctrl-C."""
+    """Prints each event as a line of JSON until the job has ended. Raises Calm on Ctrl-C."""
     _each(job, after, lambda event: write_json(event_document(event), line=True))
 
 
 def follow_quietly(job: "Job[Any]") -> None:
-    """Waits until the job has ended. Raises Interrupted on Ctrl-C."""
+    """Waits until the job has ended. Raises Calm on Ctrl-C."""
     _each(job, 0, lambda event: None)
 
 
@@ -35,9 +35,10 @@ def _each(job: "Job[Any]", after: int, show: "Callable[[Event], object]") -> Non
         for event in job.watch(after):
             show(event)
     except KeyboardInterrupt:
-        raise Interrupted(
+        raise Calm(
             f"You stopped watching; job {job.id} goes on.",
             hint=f"Come back with  modelwire jobs watch {job.id}\nStop it with    modelwire jobs cancel {job.id}",
+            code=ExitCode.INTERRUPTED,
         ) from None
     job.refresh()
 

@@ -46,5 +46,10 @@ def init(
         out.print(f"  {file.relative_to(project)}", style="dim", soft_wrap=True)
     module = name.replace("-", "_")
     out.print("\n[bold]Next[/bold]")
-    for line in (f"cd {project}", "python -m pytest", f"modelwire check {module}.py:runner --sample", f"modelwire serve {module}.py:runner"):
+    for line in (
+        f"cd {project}",
+        "python -m pytest",
+        f"modelwire check {module}.py:runner --sample",
+        f"modelwire serve {module}.py:runner",
+    ):
         out.print(f"  [cyan]{line}[/cyan]", soft_wrap=True)

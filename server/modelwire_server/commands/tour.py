@@ -122,13 +122,13 @@ def predict(client: Client, result: Result, past: Any, unseen: Any, out: "Consol
         (f"{age:.0f}", f"{bmi:.1f}", f"{pressure:.0f}", f"{actual:.0f}", styled(f"{guess:.0f}", "bold"))
         for age, bmi, pressure, actual, guess in zip(unseen["age"], unseen["bmi"], unseen["bp"], truth, predicted, strict=True)
     ]
-    out.print(indented(table(">age", ">bmi", ">blood pressure", ">actual", ">predicted", rows=rows[:SHOWN], shout=False)))
+    out.print(indented(table(">age", ">bmi", ">blood pressure", ">actual", ">predicted", rows=rows[:SHOWN])))
     guessed = [float(past["target"].mean())] * len(unseen)
     result.errors = {"model": errors(list(predicted), list(truth)), "always the mean": errors(guessed, list(truth))}
     better = 1 - result.errors["model"]["rmse"] / result.errors["always the mean"]["rmse"]
     out.print()
     lines = [(name, number(round(e["rmse"], 1)), number(round(e["mae"], 1))) for name, e in result.errors.items()]
-    out.print(indented(table("error on them", ">RMSE", ">MAE", rows=lines, shout=False)))
+    out.print(indented(table("error on them", ">RMSE", ">MAE", rows=lines)))
     told(out, f"The model's error is {better:.0%} smaller.")
     result.one_row_milliseconds = one_row(client, result, questions)
 
@@ -183,7 +183,7 @@ def show(result: Result, *, as_json: bool) -> None:
     out.print("\n[bold]How long it took[/bold]")
     rows = [(name, duration_text(seconds)) for name, seconds in result.seconds.items()]
     rows.append(("one row of these, median", f"{result.one_row_milliseconds:.1f} ms"))
-    out.print(indented(table("phase", ">time", rows=rows, shout=False)))
+    out.print(indented(table("phase", ">time", rows=rows)))
     out.print("\n[bold]What to type next[/bold]")
     out.print(next_steps(result.example), markup=False, soft_wrap=True)
 
