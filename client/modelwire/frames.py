@@ -108,7 +108,7 @@ def _convert(frame: FrameLike, field: str) -> Any:
     if kind is Kind.PANDAS:
         return _from_pandas(frame, field)
     if kind is Kind.POLARS:
-        return _plain(frame.lazy().collect().to_arrow())
+        return frame.lazy().collect().to_arrow()
     if isinstance(frame, pa.Table | pa.RecordBatchReader):
         return frame
     if isinstance(frame, pa.RecordBatch):
@@ -137,16 +137,6 @@ def _from_python(frame: FrameLike, field: str) -> Any:
         return pa.table({name: [row.get(name) for row in frame] for name in names})
     expected = "a frame of pandas, polars or pyarrow, a dict of columns or a list of records"
     raise InvalidArgument.of(field, f"must be {expected}, not {type(frame).__name__}", reason="INVALID_FRAME")
-
-
-def _plain(table: Any) -> Any:
-    """Without the view types of polars, which many readers of Arrow do not know; polars gets its own types back all the same."""
-    import pyarrow as pa
-
-    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-    if not any(field.type in plain for field in table.schema):
-        return table
-    return table.cast(pa.schema([f.with_type(plain.get(f.type, f.type)) for f in table.schema], table.schema.metadata))
 
 
 def _refuse_duplicates(names: Sequence[str], field: str) -> None:

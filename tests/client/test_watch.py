@@ -229,6 +229,22 @@ def test_leaving_a_watch_ends_its_call(serve: Any) -> None:
         assert gone.wait(10)
 
 
+def test_leaving_a_watch_on_asyncio_ends_its_call(serve: Any) -> None:
+    gone = threading.Event()
+
+    def notes(context: grpc.ServicerContext) -> None:
+        assert context.add_callback(gone.set)
+        gone.wait(20)
+
+    async def scenario() -> None:
+        async with AsyncClient(serve(Watched([log(1), notes]))) as client:
+            async for _ in client.jobs.watch("J"):
+                break
+            assert await asyncio.to_thread(gone.wait, 10)
+
+    asyncio.run(scenario())
+
+
 def test_a_job_follows_its_events(serve: Any) -> None:
     script: list[Part] = [
         event(1, state=job_service_pb2.StateChanged(status=job_service_pb2.JOB_STATUS_RUNNING, stage="starting", attempt=1)),
