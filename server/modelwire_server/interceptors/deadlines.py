@@ -19,8 +19,9 @@ def deadlines(default: float) -> Around:
             raise DeadlineExceeded("the deadline had passed when the call arrived", timeout=0)
         cap = default if left is None and not call.streams else None
         set_remaining(left if cap is None else cap)
+        timer = asyncio.timeout(cap)
         try:
-            async with asyncio.timeout(cap) as timer:
+            async with timer:
                 yield
         except TimeoutError:
             if not timer.expired():
