@@ -57,7 +57,9 @@ class FrameSource:
         import pyarrow as pa
 
         try:
-            yield from self._content
+            # Not `yield from`: that would close the reader together with a generator that was not read to its end.
+            for batch in self._content:  # noqa: UP028
+                yield batch
         except pa.ArrowException as error:
             raise InvalidArgument.of(self.field, f"cannot be read: {error}", reason="INVALID_FRAME") from None
 
