@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import faulthandler
 import io
 import logging
 import os
@@ -103,8 +104,8 @@ def live(link: socket.socket, parent: int, runners: Mapping[str, Runner], seeds:
         code = _do(read_spec(channels.spec), Control(channels.control), runners)
         # Runs what the job registered; what was registered before the fork is not the job's.
         atexit._run_exitfuncs()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()
@@ -134,17 +135,14 @@ def _next_job(link: socket.socket) -> Channels:
 
 def _take_output(channels: Channels) -> None:
     """Puts the job's pipes in the place of standard output and error."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    for fd, target in ((null, 0), (channels.stdout, 1), (channels.stderr, 2)):
+    for fd, target, stream in ((channels.stdout, 1, sys.stdout), (channels.stderr, 2, sys.stderr)):
+        # Before the pipe is in its place: what was a file until now cannot be reconfigured once it is a pipe.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
         os.dup2(fd, target)
         os.close(fd)
-    sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = _line_writer(1)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _line_writer(2)  # type: ignore[misc]
-
-
-def _line_writer(fd: int) -> io.TextIOWrapper:
-    return os.fdopen(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    # Tells in the job's log where the runner was when C code crashed.
+    faulthandler.enable()
 
 
 def _do(spec: JobSpec, control: Control, runners: Mapping[str, Runner]) -> int:
