@@ -67,7 +67,7 @@ class FrameSource:
         """Whether the data take at most `limit` bytes. Reads no more of a stream than it takes to tell."""
         if self.replayable:
             return bool(self._content.nbytes <= limit)
-        size = sum(batch.nbytes for batch in self._head)
+        size: int = sum(batch.nbytes for batch in self._head)
         rest = self._rest()
         while size <= limit and (batch := next(rest, None)) is not None:
             self._head.append(batch)
