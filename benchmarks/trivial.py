@@ -3,6 +3,7 @@
 from typing import Any
 
 import pyarrow as pa
+
 from modelwire_runners import BaseConfig, FunctionalModelRunner, RunnerInfo
 
 
