@@ -51,9 +51,7 @@ def table_from_rows(
     infos = {info.name: info for info in schema}
     values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     arrays = [_array(name, column, infos.get(name), field) for name, column in zip(columns, values, strict=True)]
-    fields = [
-        pa.field(name, array.type, metadata=_metadata(infos.get(name))) for name, array in zip(columns, arrays, strict=True)
-    ]
+    fields = [pa.field(name, array.type, metadata=_metadata(infos.get(name))) for name, array in zip(columns, arrays, strict=True)]
     return pa.table(arrays, schema=pa.schema(fields))
 
 
@@ -101,9 +99,7 @@ def _array(name: str, values: Sequence[Any], info: ColumnInfo | None, field: str
         check = _CHECKS[declared]
         for number, value in enumerate(values):
             if value is not None and not check(value):
-                raise _invalid(
-                    f"{field}.data[{number}]", f"row {number + 1}, column {name!r}: {_shown(value)} is no {declared}"
-                )
+                raise _invalid(f"{field}.data[{number}]", f"row {number + 1}, column {name!r}: {_shown(value)} is no {declared}")
         return _convert(name, [_converted(value, declared) for value in values], _ARROW_TYPES[declared], field)
     _check_one_kind(name, values, field)
     return _whole(_convert(name, values, None, field))
@@ -144,9 +140,7 @@ def _check_one_kind(name: str, values: Sequence[Any], field: str) -> None:
         if first is None:
             first = kind
         elif kind != first:
-            raise _invalid(
-                f"{field}.data[{number}]", f"row {number + 1}, column {name!r}: {kind} after {first} in the rows before"
-            )
+            raise _invalid(f"{field}.data[{number}]", f"row {number + 1}, column {name!r}: {kind} after {first} in the rows before")
 
 
 def _whole(array: pa.Array) -> pa.Array:
