@@ -44,12 +44,7 @@ def init(
     out.print(f"[green]made[/green] {project}/", soft_wrap=True)
     for file in written:
         out.print(f"  {file.relative_to(project)}", style="dim", soft_wrap=True)
-    module = name.replace("-", "_")
+    target = f"{name.replace('-', '_')}.py:runner"
     out.print("\n[bold]Next[/bold]")
-    for line in (
-        f"cd {project}",
-        "python -m pytest",
-        f"modelwire check {module}.py:runner --sample",
-        f"modelwire serve {module}.py:runner",
-    ):
+    for line in (f"cd {project}", "python -m pytest", f"modelwire check {target} --sample", f"modelwire serve {target}"):
         out.print(f"  [cyan]{line}[/cyan]", soft_wrap=True)
