@@ -5,8 +5,10 @@ that are to be worked with at once. Both walk through the announcements of the s
 decoded, and validate every array completely, so that whoever gets the frame afterwards can trust its offsets and indices.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +21,7 @@ from .periods import PeriodCounter
 MIB = 1 << 20
 _BYTES_OF_NOTHING = 8  # what a row counts that takes no space in Arrow, but does in every other library
 _BUFFERS_PER_COLUMN = 8
+_OFFSET = re.compile(r"[+-]([01]\d|2[0-3]):?[0-5]\d")
 
 # All that Arrow raises over bytes that it cannot make sense of; ArrowInvalid is a ValueError, ArrowMemoryError a MemoryError.
 _ARROW_ERRORS = (
@@ -211,16 +214,22 @@ def _decode(source: pa.NativeFile, limits: FrameLimits, size: int, take: Callabl
 
 
 def _check_schema(schema: pa.Schema, limits: FrameLimits) -> None:
-    names = schema.names
-    if len(set(names)) < len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise BrokenStream(f"has more than one column {repeated!r}")
-    if any("\0" in name for name in names):
-        raise BrokenStream("has a column whose name holds a NUL, which other libraries cannot take")
+    _check_names("the frame", schema.names)
     fields = 0
     for column in schema:
         fields += _count_fields(column.name, column.type, limits.max_depth)
         _limit("columns, nested ones included", fields, limits.max_columns)
+
+
+def _check_names(where: str, names: list[str]) -> None:
+    """Arrow does not mind names that other libraries cannot take; names that are no UTF-8 raise when they are asked for."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise BrokenStream(f"has more than one column {name!r} in {where}")
+        if "\0" in name:
+            raise BrokenStream(f"has a column whose name holds a NUL in {where}")
+        seen.add(name)
 
 
 def _count_fields(column: str, kind: pa.DataType, depth: int) -> int:
@@ -229,7 +238,21 @@ def _count_fields(column: str, kind: pa.DataType, depth: int) -> int:
         raise AboveLimit(f"column {column!r} is nested too deeply", 0)
     if _is_refused(kind):
         raise BrokenStream(f"column {column!r} has the type {kind}, which is not supported")
+    if pa.types.is_struct(kind):
+        _check_names(f"column {column!r}", [kind.field(index).name for index in range(kind.num_fields)])
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        _check_zone(column, kind.tz)
     return 1 + sum(_count_fields(column, inner, depth - 1) for inner in _inner_types(kind))
+
+
+def _check_zone(column: str, zone: str) -> None:
+    """A time zone that is not known is an error at the first use of the column, wherever that is."""
+    if _OFFSET.fullmatch(zone):
+        return
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise BrokenStream(f"column {column!r} has the time zone {zone[:50]!r}, which is not known") from None
 
 
 def _is_refused(kind: pa.DataType) -> bool:

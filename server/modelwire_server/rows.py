@@ -59,16 +59,25 @@ def rows_from_table(table: pa.Table, max_bytes: int = 64 << 20) -> tuple[list[st
     """The table as values that JSON knows, with a description of every column.
 
     NaN and infinities become None, times ISO 8601 text, bytes base64; integers beyond 2^53 become text: JSON would round them.
-    Raises FrameTooLarge when the values would take more than about `max_bytes`.
+    Raises FrameTooLarge when the values would take more than about `max_bytes`, InvalidFrame for dates and numbers out of reach.
     """
     _check_expansion(table, max_bytes)
     names, described, columns = [str(name) for name in table.column_names], [], []
     for schema_field, column in zip(table.schema, table.columns, strict=True):
-        kind, values = _plain_column(column)
+        try:
+            kind, values = _plain_column(column)
+        except (pa.ArrowException, ValueError, OverflowError, ArithmeticError) as error:
+            raise _not_writable(str(schema_field.name), error) from None
         columns.append(values)
         described.append(_info(schema_field, kind))
     rows = [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in range(table.num_rows)]
     return names, rows, described
+
+
+def _not_writable(column: str, error: Exception) -> InvalidFrame:
+    """Arrow's dates and decimals reach further than Python's."""
+    text = (str(error) or type(error).__name__).splitlines()[0][:200]
+    return InvalidFrame(f"column {column!r} cannot be written as columns and rows ({text}): ask for Arrow instead", field=column)
 
 
 def _check_names(columns: Sequence[str], schema: Sequence[ColumnInfo], field: str) -> None:

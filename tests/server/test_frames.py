@@ -34,6 +34,7 @@ def everything() -> pa.Table:
             "struct": pa.array([{"a": 1, "b": {"c": "x"}}, None, {"a": 2, "b": None}]),
             "map": pa.array([[("k", 1)], [], None], pa.map_(pa.string(), pa.int64())),
             "time": pa.array([0, 1, None], pa.timestamp("us", tz="Europe/Oslo")),
+            "offset": pa.array([0, 1, None], pa.timestamp("ns", tz="+05:30")),
             "decimal": pa.array([Decimal("1.50"), None, Decimal(-2)], pa.decimal128(20, 2)),
         }
     ).replace_schema_metadata({"note": "kept"})
@@ -117,6 +118,12 @@ def test_a_row_larger_than_a_part_is_cut() -> None:
         (stream(pa.table({"a": [1]})) + b"more", "4 bytes follow"),
         (stream(pa.table({"a": [1]}))[:-20], "middle of a message"),
         (stream(pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])), "more than one column 'a'"),
+        (stream(pa.table({"a\0": [1]})), "NUL"),
+        (stream(pa.table({"ab": [1]})).replace(b"ab\0", b"\xff\xfe\0"), "utf-8"),
+        (stream(pa.table({"a": pa.StructArray.from_arrays([pa.array([1])] * 2, ["b", "b"])})), "more than one column 'b'"),
+        (stream(pa.table({"a": pa.array([{"bc": 1}])})).replace(b"bc\0", b"\xff\xfe\0"), "utf-8"),
+        (stream(pa.table({"a": pa.array([1], pa.timestamp("s", "Utopia"))})), "time zone 'Utopia'"),
+        (stream(pa.table({"a": pa.array([1], pa.timestamp("s", "/etc/passwd"))})), "time zone"),
         (stream(pa.table({"a": pa.array([[1]], pa.list_view(pa.int64()))})), "not supported"),
         (stream(pa.table({"a": pa.RunEndEncodedArray.from_arrays(pa.array([5]), pa.array([1]))})), "not supported"),
     ],

@@ -136,6 +136,19 @@ def test_values_are_such_as_json_knows(array: pa.Array, kind: str, values: list[
     assert [row[0] for row in rows] == values
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([2**62]).cast(pa.timestamp("s")),
+        pa.array([2**62]).cast(pa.duration("s")),
+        pa.array([2**30], pa.int32()).cast(pa.date32()),
+    ],
+)
+def test_times_out_of_reach_can_only_be_had_as_arrow(array: pa.Array) -> None:
+    with pytest.raises(InvalidFrame, match="ask for Arrow"):
+        rows_from_table(pa.table({"x": array}))
+
+
 def test_a_long_text_repeated_by_a_dictionary_is_not_written_out() -> None:
     text = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000, pa.int8()), pa.array(["x" * 10_000]))
     with pytest.raises(FrameTooLarge, match="ask for Arrow"):
