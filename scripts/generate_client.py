@@ -27,7 +27,8 @@ WORDS = ((r"\bawait ", ""), (r"\basync (?=with|for)", ""), (r"\bAsync(?=[A-Z])",
 def replacements() -> dict[str, str]:
     """Names by token: each class of the asynchronous client loses its prefix."""
     classes = {name for path in SOURCE.glob("*.py") for name in re.findall(r"^class (Async\w+)", path.read_text(), re.MULTILINE)}
-    return {"_async": "_sync", "asynchronous": "blocking", **{name: name.removeprefix("Async") for name in classes}}
+    names = {"_async": "_sync", "asynchronous": "blocking", "aclosing": "closing"}
+    return names | {name: name.removeprefix("Async") for name in classes}
 
 
 def generate(into: Path) -> None:

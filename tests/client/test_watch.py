@@ -61,8 +61,8 @@ def breaks(code: grpc.StatusCode) -> Callable[[grpc.ServicerContext], None]:
 def stands_still(context: grpc.ServicerContext) -> None:
     """Until the client goes away."""
     gone = threading.Event()
-    assert context.add_callback(gone.set)
-    gone.wait(20)
+    if context.add_callback(gone.set):
+        gone.wait(20)
 
 
 class Watched(JobServiceServicer, ArtifactServiceServicer):
@@ -72,12 +72,15 @@ class Watched(JobServiceServicer, ArtifactServiceServicer):
         self._scripts = iter(scripts)
         self.requests: list[job_service_pb2.WatchJobRequest] = []
         self.canceled: list[str] = []
+        self.ends: list[threading.Event] = []
         self._job = job or job_service_pb2.Job(
             id="J", kind=job_service_pb2.JOB_KIND_TRAIN, status=job_service_pb2.JOB_STATUS_RUNNING, artifact_id="M"
         )
 
     def WatchJob(self, request: job_service_pb2.WatchJobRequest, context: Any) -> Iterator[job_service_pb2.WatchJobResponse]:
         self.requests.append(request)
+        self.ends.append(threading.Event())
+        assert context.add_callback(self.ends[-1].set)
         for part in next(self._scripts):
             if not isinstance(part, job_service_pb2.JobEvent):
                 part(context)
@@ -217,30 +220,21 @@ def test_what_the_server_means_is_not_tried_again(serve: Any, watch: Watch) -> N
 
 
 def test_leaving_a_watch_ends_its_call(serve: Any) -> None:
-    gone = threading.Event()
-
-    def notes(context: grpc.ServicerContext) -> None:
-        assert context.add_callback(gone.set)
-        gone.wait(20)
-
-    with Client(serve(Watched([log(1), notes]))) as client:
+    servicer = Watched([log(1), stands_still])
+    with Client(serve(servicer)) as client:
         for _ in client.jobs.watch("J"):
             break
-        assert gone.wait(10)
+        assert servicer.ends[-1].wait(10)
 
 
 def test_leaving_a_watch_on_asyncio_ends_its_call(serve: Any) -> None:
-    gone = threading.Event()
-
-    def notes(context: grpc.ServicerContext) -> None:
-        assert context.add_callback(gone.set)
-        gone.wait(20)
+    servicer = Watched([log(1), stands_still])
 
     async def scenario() -> None:
-        async with AsyncClient(serve(Watched([log(1), notes]))) as client:
+        async with AsyncClient(serve(servicer)) as client:
             async for _ in client.jobs.watch("J"):
                 break
-            assert await asyncio.to_thread(gone.wait, 10)
+            assert await asyncio.to_thread(servicer.ends[-1].wait, 10)
 
     asyncio.run(scenario())
 
@@ -314,14 +308,10 @@ def test_waiting_has_a_deadline(serve: Any, cancel: bool) -> None:
 
 
 def test_waiting_on_asyncio_has_a_deadline_and_can_be_canceled(serve: Any) -> None:
-    gone = threading.Event()
-
-    def notes(context: grpc.ServicerContext) -> None:
-        assert context.add_callback(gone.set)
-        gone.wait(20)
+    servicer = Watched([log(1), stands_still], [log(1), stands_still])
 
     async def scenario() -> None:
-        async with AsyncClient(serve(Watched([log(1), stands_still], [log(1), notes]))) as client:
+        async with AsyncClient(serve(servicer)) as client:
             job = await client.jobs.get("J")
             with pytest.raises(DeadlineExceeded):
                 await job.wait(timeout=0.3)
@@ -331,7 +321,7 @@ def test_waiting_on_asyncio_has_a_deadline_and_can_be_canceled(serve: Any) -> No
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert await asyncio.to_thread(gone.wait, 10)
+            assert await asyncio.to_thread(servicer.ends[-1].wait, 10)
 
     asyncio.run(scenario())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -226,8 +227,9 @@ class AsyncClient:
         With `errors="return"` a prediction that fails yields its ModelwireError in its place; otherwise it is raised.
         """
         predictions = work.predict_many(self._connection, model, futures, historic, geo=geo, run_info=run_info, errors=errors)
-        async for prediction in predictions:
-            yield prediction
+        async with aclosing(predictions):
+            async for prediction in predictions:
+                yield prediction
 
     async def submit_prediction(
         self,

@@ -16,7 +16,7 @@ from modelwire.records import HealthStatus
 from modelwire.statuses import asks_for_retry, error_of_call, never_arrived
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
     from modelwire.transport import Settings
 
@@ -149,7 +149,7 @@ class AsyncConnection:
         *,
         idle: float | None,
         timeout: float | None = None,
-    ) -> AsyncIterator[AnswerT]:
+    ) -> AsyncGenerator[AnswerT, None]:
         """One request, many answers. Raises Unavailable if none comes for `idle` seconds."""
         async with seam.Guard(idle) as guard:
             call = guard.watch(method(request, **self._options(timeout)))
@@ -163,7 +163,7 @@ class AsyncConnection:
         *,
         idle: float | None,
         timeout: float | None = None,
-    ) -> AsyncIterator[AnswerT]:
+    ) -> AsyncGenerator[AnswerT, None]:
         """Many requests, many answers, both as they come."""
         async with seam.Guard(idle) as guard:
             call = guard.watch(method(guard.outgoing(requests), **self._options(timeout)))

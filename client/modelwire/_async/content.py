@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from modelwire._seams import asynchronous as seam
@@ -12,7 +13,7 @@ from modelwire.statuses import connection_broke
 from modelwire.v1 import artifact_pb2, artifact_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from modelwire._async.connection import AsyncConnection
     from modelwire.content import UploadSource
@@ -28,12 +29,13 @@ class AsyncDownload:
         self._hash = hashlib.sha256()
         self.header = artifact_service_pb2.DownloadHeader()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The content, from the place where a broken connection left off. Raises DataLoss if it does not have its digest."""
         while True:
             try:
-                async for chunk in self._connected():
-                    yield chunk
+                async with aclosing(self._connected()) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
                 break
             except ModelwireError as error:
                 if not connection_broke(error):
@@ -45,17 +47,18 @@ class AsyncDownload:
             name = self._request.artifact_id
             raise DataLoss(f"the content of {name} arrived damaged: it has {digest}, not {self.header.digest}")
 
-    async def _connected(self) -> AsyncIterator[bytes]:
+    async def _connected(self) -> AsyncGenerator[bytes, None]:
         download = self._connection.stubs.artifacts.DownloadArtifact
         parts = self._connection.receive(download, self._request, idle=self._connection.settings.stall_timeout)
-        async for part in parts:
-            if part.HasField("header"):
-                self.header = part.header
-                continue
-            self._backoff.reset()
-            self._request.offset += len(part.chunk)
-            self._hash.update(part.chunk)
-            yield part.chunk
+        async with aclosing(parts):
+            async for part in parts:
+                if part.HasField("header"):
+                    self.header = part.header
+                    continue
+                self._backoff.reset()
+                self._request.offset += len(part.chunk)
+                self._hash.update(part.chunk)
+                yield part.chunk
 
 
 async def upload(

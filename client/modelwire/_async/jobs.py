@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -49,9 +50,10 @@ class AsyncJob(JobRecord, Generic[ResultT]):
         is lost and none comes twice. `heartbeat` is the interval in seconds, 1 to 300, at which the server shows that it lives.
         """
         watch = AsyncWatch(self._connection, self.id, after=after, heartbeat=heartbeat, reconnect_for=reconnect_for)
-        async for event in watch.events():
-            self._follow(event)
-            yield event
+        async with aclosing(watch.events()) as events:
+            async for event in events:
+                self._follow(event)
+                yield event
 
     def _follow(self, event: Event) -> None:
         if event.sequence <= self.last_sequence:
@@ -97,10 +99,11 @@ class AsyncJob(JobRecord, Generic[ResultT]):
                 return
         after = self.last_sequence if show is None else 0
         watch = AsyncWatch(self._connection, self.id, after=after, deadline=deadline, cancel_on_disconnect=cancel)
-        async for event in watch.events():
-            self._follow(event)
-            if show is not None:
-                show(event)
+        async with aclosing(watch.events()) as events:
+            async for event in events:
+                self._follow(event)
+                if show is not None:
+                    show(event)
 
     async def _time_is_over(self, timeout: float | None, cancel: bool) -> None:
         if cancel:
@@ -174,8 +177,9 @@ class AsyncJobs:
 
     async def watch(self, job_id: str, after: int = 0, *, heartbeat: float = HEARTBEAT) -> AsyncIterator[Event]:
         """The events of a job, as Job.watch gives them."""
-        async for event in AsyncWatch(self._connection, job_id, after=after, heartbeat=heartbeat).events():
-            yield event
+        async with aclosing(AsyncWatch(self._connection, job_id, after=after, heartbeat=heartbeat).events()) as events:
+            async for event in events:
+                yield event
 
     async def cancel(self, job_id: str, message: str = "") -> AsyncJob[Any]:
         """Asks the server to stop a job; answers at once with the job as it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -81,8 +82,9 @@ class AsyncModel(AsyncArtifact):
     ) -> AsyncIterator[Any]:
         """Predicts for many frames over one stream, in order; see Client.predict_many."""
         predictions = work.predict_many(self._connection, self, futures, historic, geo=geo, run_info=run_info, errors=errors)
-        async for prediction in predictions:
-            yield prediction
+        async with aclosing(predictions):
+            async for prediction in predictions:
+                yield prediction
 
     async def submit_prediction(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from modelwire._seams import asynchronous as seam
@@ -13,7 +14,7 @@ from modelwire.statuses import connection_broke
 from modelwire.v1 import job_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from modelwire._async.connection import AsyncConnection
 
@@ -46,30 +47,32 @@ class AsyncWatch:
         self._backoff = Backoff(connection.settings.reconnect_for if reconnect_for is None else reconnect_for)
         self._deadline = deadline
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """Yields until the job has ended. Raises DeadlineExceeded at the deadline, Unavailable when reconnecting does not help."""
         while True:
             try:
-                async for event in self._connected():
-                    yield event
-                    if isinstance(event, StateEvent) and event.status.is_final:
-                        return
+                async with aclosing(self._connected()) as events:
+                    async for event in events:
+                        yield event
+                        if isinstance(event, StateEvent) and event.status.is_final:
+                            return
                 return
             except ModelwireError as error:
                 delay = self._delay_after(error)
             await seam.sleep(delay)
 
-    async def _connected(self) -> AsyncIterator[Event]:
+    async def _connected(self) -> AsyncGenerator[Event, None]:
         """The events that come over one connection."""
         watch = self._connection.stubs.jobs.WatchJob
         answers = self._connection.receive(watch, self._request, idle=self._idle, timeout=self._time_left())
-        async for answer in answers:
-            self._backoff.reset()
-            event = event_of(answer.event)
-            if event is None or event.sequence <= self._request.after_sequence:
-                continue
-            self._request.after_sequence = event.sequence
-            yield event
+        async with aclosing(answers):
+            async for answer in answers:
+                self._backoff.reset()
+                event = event_of(answer.event)
+                if event is None or event.sequence <= self._request.after_sequence:
+                    continue
+                self._request.after_sequence = event.sequence
+                yield event
 
     def _time_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +15,7 @@ from modelwire.payload import Conversation, GeoLike, Payload, RunInfoLike, empty
 from modelwire.v1 import predict_service_pb2, train_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from modelwire._async.artifacts import AsyncArtifact
     from modelwire._async.configs import AsyncConfig
@@ -123,9 +124,10 @@ async def _predict_large(
     idle = connection.settings.stall_timeout
     with Conversation(request, [payload]) as conversation:
         answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=idle, timeout=timeout)
-        async for answer in answers:
-            if (result := conversation.take(answer)) is not None:
-                return result
+        async with aclosing(answers):
+            async for answer in answers:
+                if (result := conversation.take(answer)) is not None:
+                    return result
     raise Unavailable(f"{connection.settings.target} ended the stream without an answer")
 
 
@@ -138,15 +140,16 @@ async def predict_many(
     geo: GeoLike | None,
     run_info: RunInfoLike | None,
     errors: Literal["raise", "return"],
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Predicts for many frames over one stream, see Client.predict_many."""
     request = predict_service_pb2.PredictRequest(model=id_of(model), run_info=run_info_message(run_info))
     payloads = (Payload({"historic": historic, "future": future}, geo) for future in futures)
     with Conversation(request, payloads) as conversation:
         answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=None)
-        async for answer in answers:
-            if (result := conversation.take(answer)) is not None:
-                yield raise_if_error(result) if errors == "raise" else result
+        async with aclosing(answers):
+            async for answer in answers:
+                if (result := conversation.take(answer)) is not None:
+                    yield raise_if_error(result) if errors == "raise" else result
 
 
 def id_of(thing: AsyncConfig | AsyncModel | AsyncArtifact | str) -> str:

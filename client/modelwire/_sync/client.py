@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -224,7 +225,8 @@ class Client:
         With `errors="return"` a prediction that fails yields its ModelwireError in its place; otherwise it is raised.
         """
         predictions = work.predict_many(self._connection, model, futures, historic, geo=geo, run_info=run_info, errors=errors)
-        yield from predictions
+        with closing(predictions):
+            yield from predictions
 
     def submit_prediction(
         self,

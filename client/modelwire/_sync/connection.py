@@ -18,7 +18,7 @@ from modelwire.records import HealthStatus
 from modelwire.statuses import asks_for_retry, error_of_call, never_arrived
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from modelwire.transport import Settings
 
@@ -151,7 +151,7 @@ class Connection:
         *,
         idle: float | None,
         timeout: float | None = None,
-    ) -> Iterator[AnswerT]:
+    ) -> Generator[AnswerT, None]:
         """One request, many answers. Raises Unavailable if none comes for `idle` seconds."""
         with seam.Guard(idle) as guard:
             call = guard.watch(method(request, **self._options(timeout)))
@@ -164,7 +164,7 @@ class Connection:
         *,
         idle: float | None,
         timeout: float | None = None,
-    ) -> Iterator[AnswerT]:
+    ) -> Generator[AnswerT, None]:
         """Many requests, many answers, both as they come."""
         with seam.Guard(idle) as guard:
             call = guard.watch(method(guard.outgoing(requests), **self._options(timeout)))

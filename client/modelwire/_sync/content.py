@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from modelwire._seams import blocking as seam
@@ -14,7 +15,7 @@ from modelwire.statuses import connection_broke
 from modelwire.v1 import artifact_pb2, artifact_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from modelwire._sync.connection import Connection
     from modelwire.content import UploadSource
@@ -30,11 +31,12 @@ class Download:
         self._hash = hashlib.sha256()
         self.header = artifact_service_pb2.DownloadHeader()
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None]:
         """The content, from the place where a broken connection left off. Raises DataLoss if it does not have its digest."""
         while True:
             try:
-                yield from self._connected()
+                with closing(self._connected()) as chunks:
+                    yield from chunks
                 break
             except ModelwireError as error:
                 if not connection_broke(error):
@@ -46,17 +48,18 @@ class Download:
             name = self._request.artifact_id
             raise DataLoss(f"the content of {name} arrived damaged: it has {digest}, not {self.header.digest}")
 
-    def _connected(self) -> Iterator[bytes]:
+    def _connected(self) -> Generator[bytes, None]:
         download = self._connection.stubs.artifacts.DownloadArtifact
         parts = self._connection.receive(download, self._request, idle=self._connection.settings.stall_timeout)
-        for part in parts:
-            if part.HasField("header"):
-                self.header = part.header
-                continue
-            self._backoff.reset()
-            self._request.offset += len(part.chunk)
-            self._hash.update(part.chunk)
-            yield part.chunk
+        with closing(parts):
+            for part in parts:
+                if part.HasField("header"):
+                    self.header = part.header
+                    continue
+                self._backoff.reset()
+                self._request.offset += len(part.chunk)
+                self._hash.update(part.chunk)
+                yield part.chunk
 
 
 def upload(connection: Connection, header: artifact_service_pb2.UploadHeader, source: UploadSource) -> artifact_pb2.Artifact:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -49,9 +50,10 @@ class Job(JobRecord, Generic[ResultT]):
         is lost and none comes twice. `heartbeat` is the interval in seconds, 1 to 300, at which the server shows that it lives.
         """
         watch = Watch(self._connection, self.id, after=after, heartbeat=heartbeat, reconnect_for=reconnect_for)
-        for event in watch.events():
-            self._follow(event)
-            yield event
+        with closing(watch.events()) as events:
+            for event in events:
+                self._follow(event)
+                yield event
 
     def _follow(self, event: Event) -> None:
         if event.sequence <= self.last_sequence:
@@ -97,10 +99,11 @@ class Job(JobRecord, Generic[ResultT]):
                 return
         after = self.last_sequence if show is None else 0
         watch = Watch(self._connection, self.id, after=after, deadline=deadline, cancel_on_disconnect=cancel)
-        for event in watch.events():
-            self._follow(event)
-            if show is not None:
-                show(event)
+        with closing(watch.events()) as events:
+            for event in events:
+                self._follow(event)
+                if show is not None:
+                    show(event)
 
     def _time_is_over(self, timeout: float | None, cancel: bool) -> None:
         if cancel:
@@ -174,7 +177,8 @@ class Jobs:
 
     def watch(self, job_id: str, after: int = 0, *, heartbeat: float = HEARTBEAT) -> Iterator[Event]:
         """The events of a job, as Job.watch gives them."""
-        yield from Watch(self._connection, job_id, after=after, heartbeat=heartbeat).events()
+        with closing(Watch(self._connection, job_id, after=after, heartbeat=heartbeat).events()) as events:
+            yield from events
 
     def cancel(self, job_id: str, message: str = "") -> Job[Any]:
         """Asks the server to stop a job; answers at once with the job as it is."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -83,7 +84,8 @@ class Model(Artifact):
     ) -> Iterator[Any]:
         """Predicts for many frames over one stream, in order; see Client.predict_many."""
         predictions = work.predict_many(self._connection, self, futures, historic, geo=geo, run_info=run_info, errors=errors)
-        yield from predictions
+        with closing(predictions):
+            yield from predictions
 
     def submit_prediction(
         self,

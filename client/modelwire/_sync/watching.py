@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from modelwire._seams import blocking as seam
@@ -15,7 +16,7 @@ from modelwire.statuses import connection_broke
 from modelwire.v1 import job_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from modelwire._sync.connection import Connection
 
@@ -48,30 +49,32 @@ class Watch:
         self._backoff = Backoff(connection.settings.reconnect_for if reconnect_for is None else reconnect_for)
         self._deadline = deadline
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None]:
         """Yields until the job has ended. Raises DeadlineExceeded at the deadline, Unavailable when reconnecting does not help."""
         while True:
             try:
-                for event in self._connected():
-                    yield event
-                    if isinstance(event, StateEvent) and event.status.is_final:
-                        return
+                with closing(self._connected()) as events:
+                    for event in events:
+                        yield event
+                        if isinstance(event, StateEvent) and event.status.is_final:
+                            return
                 return
             except ModelwireError as error:
                 delay = self._delay_after(error)
             seam.sleep(delay)
 
-    def _connected(self) -> Iterator[Event]:
+    def _connected(self) -> Generator[Event, None]:
         """The events that come over one connection."""
         watch = self._connection.stubs.jobs.WatchJob
         answers = self._connection.receive(watch, self._request, idle=self._idle, timeout=self._time_left())
-        for answer in answers:
-            self._backoff.reset()
-            event = event_of(answer.event)
-            if event is None or event.sequence <= self._request.after_sequence:
-                continue
-            self._request.after_sequence = event.sequence
-            yield event
+        with closing(answers):
+            for answer in answers:
+                self._backoff.reset()
+                event = event_of(answer.event)
+                if event is None or event.sequence <= self._request.after_sequence:
+                    continue
+                self._request.after_sequence = event.sequence
+                yield event
 
     def _time_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +17,7 @@ from modelwire.payload import Conversation, GeoLike, Payload, RunInfoLike, empty
 from modelwire.v1 import predict_service_pb2, train_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from modelwire._sync.artifacts import Artifact
     from modelwire._sync.configs import Config
@@ -125,9 +126,10 @@ def _predict_large(
     idle = connection.settings.stall_timeout
     with Conversation(request, [payload]) as conversation:
         answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=idle, timeout=timeout)
-        for answer in answers:
-            if (result := conversation.take(answer)) is not None:
-                return result
+        with closing(answers):
+            for answer in answers:
+                if (result := conversation.take(answer)) is not None:
+                    return result
     raise Unavailable(f"{connection.settings.target} ended the stream without an answer")
 
 
@@ -140,15 +142,16 @@ def predict_many(
     geo: GeoLike | None,
     run_info: RunInfoLike | None,
     errors: Literal["raise", "return"],
-) -> Iterator[Any]:
+) -> Generator[Any, None]:
     """Predicts for many frames over one stream, see Client.predict_many."""
     request = predict_service_pb2.PredictRequest(model=id_of(model), run_info=run_info_message(run_info))
     payloads = (Payload({"historic": historic, "future": future}, geo) for future in futures)
     with Conversation(request, payloads) as conversation:
         answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=None)
-        for answer in answers:
-            if (result := conversation.take(answer)) is not None:
-                yield raise_if_error(result) if errors == "raise" else result
+        with closing(answers):
+            for answer in answers:
+                if (result := conversation.take(answer)) is not None:
+                    yield raise_if_error(result) if errors == "raise" else result
 
 
 def id_of(thing: Config | Model | Artifact | str) -> str:
