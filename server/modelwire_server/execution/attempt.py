@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -111,19 +112,17 @@ class Attempt:
     @classmethod
     async def start(cls, link: ForkServerLink, spec: JobSpec, log_limit: int) -> Self:
         """Has the fork server start the process."""
-        control, control_end = socket_pair()
-        stdout, stdout_end = os.pipe()
-        stderr, stderr_end = os.pipe()
-        attempt = cls(spec, link, control, (stdout, stderr), log_limit)
-        theirs = (write_spec(spec), control_end.detach(), stdout_end, stderr_end)
-        try:
-            attempt._job, attempt.ended = await link.start(theirs)
-        except BaseException:
-            attempt.close()
-            raise
-        finally:
-            for fd in theirs:
-                os.close(fd)
+        with ExitStack() as ours, ExitStack() as theirs:
+            control, control_end = socket_pair()
+            ours.enter_context(control)
+            theirs.enter_context(control_end)
+            stdout, stdout_end = _pipe(ours, theirs)
+            stderr, stderr_end = _pipe(ours, theirs)
+            order = write_spec(spec)
+            theirs.callback(os.close, order)
+            attempt = cls(spec, link, control, (stdout, stderr), log_limit)
+            attempt._job, attempt.ended = await link.start((order, control_end.fileno(), stdout_end, stderr_end))
+            ours.pop_all()
         return attempt
 
     @property
@@ -194,15 +193,17 @@ class Attempt:
         if end.status is None:
             return WorkerLost(end.why)
         if end.status >= 0:
-            return self._with_last_words(exited(end.status))
+            # What it wrote last to standard error often says why.
+            return exited(end.status, self._stderr.last_line)
         limits = self._link.limits_of(self._spec.runner_id)
-        return self._with_last_words(killed(-end.status, limits.memory_bytes, limits.cpu_seconds))
+        return killed(-end.status, limits.memory_bytes, limits.cpu_seconds)
 
-    def _with_last_words(self, error: ModelwireError) -> ModelwireError:
-        """What it wrote last to standard error often says why."""
-        if self._stderr.last_line:
-            error.message = f"{error.message}; its last line was: {self._stderr.last_line}"
-        return error
+
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    read, write = os.pipe()
+    ours.callback(os.close, read)
+    theirs.callback(os.close, write)
+    return read, write
 
 
 async def _deliver(events: Sequence[NewEvent], report: Report) -> None:

@@ -47,12 +47,16 @@ class HashedFile:
         return Blob(f"sha256:{self._hash.hexdigest()}", self._size)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self._file:
-            if error is None:
+        try:
+            with self._file:
+                if error is not None:
+                    raise error
                 self._file.flush()
                 os.fsync(self._file.fileno())
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
-            raise StorageFull("there is no space left to store what the job made") from error
+        except OSError as failure:
+            if failure.errno in _DISK_FULL:
+                raise StorageFull("there is no space left to store what the job made") from failure
+            raise
 
 
 def warm_up() -> None:

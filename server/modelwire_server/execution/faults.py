@@ -41,8 +41,9 @@ def fault_of(error: BaseException, memory_limit: int | None) -> ModelwireError:
     return fault
 
 
-def exited(code: int) -> RunnerExited:
-    return RunnerExited(f"the runner ended its process with exit code {code}", exit_code=code)
+def exited(code: int, last_words: str = "") -> RunnerExited:
+    hint = f"; its last line was: {last_words}" if last_words else ""
+    return RunnerExited(f"the runner ended its process with exit code {code}{hint}", exit_code=code)
 
 
 def killed(signo: int, memory_limit: int | None, cpu_limit: int | None) -> ModelwireError:

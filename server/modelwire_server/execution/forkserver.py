@@ -27,9 +27,9 @@ from modelwire_runners import BaseModelRunner, load_runner
 
 from .child import live
 from .content import warm_up
-from .linux import adopt_orphans, children_of, die_with_parent
+from .linux import adopt_orphans, children_of, die_with_parent, flush_c_streams
 from .randomness import ChosenSeeds, Generators
-from .wire import Message, receive, receive_with_fds, send, socket_pair
+from .wire import Message, clip, receive, receive_with_fds, send, socket_pair
 
 Runners = Mapping[str, BaseModelRunner[Any]]
 
@@ -49,6 +49,8 @@ class ForkServer:
         self._link = link
         self._runners = runners
         self._seeds = seeds
+        # Processes that the runners' modules have started.
+        self._residents = children_of(os.getpid())
         self._jobs: dict[int, int] = {}
         self._spare: Spare | None = None
         self._may_spare = True
@@ -150,7 +152,7 @@ class ForkServer:
             return
         # A running job keeps its descendants, so children that are no jobs are what ended jobs left behind. Each of them sends
         # SIGCHLD when it is dead, which leads here again; by then its own children have become ours.
-        known = {*self._jobs, self._spare.pid} if self._spare else self._jobs.keys()
+        known = self._residents | self._jobs.keys() | ({self._spare.pid} if self._spare else set())
         left = [pid for pid in children_of(os.getpid()) - known if _kill(pid)]
         if not left:
             for job, status in self._ended:
@@ -213,6 +215,9 @@ def _prepare(request: Message) -> tuple[Runners, ChosenSeeds]:
     before = Generators.capture()
     runners = _load(request["load"])
     seeds = ChosenSeeds(before, Generators.capture())
+    # What importing has printed is not a job's.
+    sys.stdout.flush()
+    flush_c_streams()
     # What is there now stays as it is: the collector need not touch, and thereby copy, its pages in every child.
     gc.collect()
     gc.freeze()
@@ -249,9 +254,13 @@ def main() -> None:
     try:
         runners, seeds = _prepare(request)
     except Exception as error:
-        send(link, {"broken": f"{error}", "traceback": "".join(traceback.format_exception(error))[-64 * 1024 :]})
+        told = clip("".join(traceback.format_exception(error)), 65536, keep_end=True)
+        # The server imports the runners too, and may have given up over the same error.
+        with contextlib.suppress(BrokenPipeError):
+            send(link, {"broken": clip(str(error), 4096), "traceback": told})
         return
-    send(link, {"ready": _limits(runners), "threads": _other_threads()})
+    with contextlib.suppress(BrokenPipeError):
+        send(link, {"ready": _limits(runners), "threads": _other_threads()})
     ForkServer(link, runners, seeds).serve()
 
 

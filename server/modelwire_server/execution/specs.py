@@ -14,7 +14,7 @@ def write_spec(spec: JobSpec) -> int:
     """The descriptor of a file in memory that holds the spec; it may be of any size."""
     fd = os.memfd_create("job")
     with open(fd, "w", closefd=False, encoding="utf-8") as file:
-        json.dump(asdict(spec), file, default=str)
+        file.write(json.dumps(asdict(spec), default=str))
     return fd
 
 

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from modelwire_server.execution.local import LocalExecutor
 from modelwire_server.jobs.model import EventKind, JobKind, NewEvent
 
 ZOO = Path(__file__).parent / "runners" / "zoo.py"
-TARGETS = [f"{ZOO}:{name}" for name in ("runner", "short_of_memory", "short_of_cpu", "short_of_time")]
+TARGETS = [f"{ZOO}:{name}" for name in ("runner", "later", "short_of_memory", "short_of_cpu", "short_of_time")]
 
 
 @dataclass
@@ -126,14 +125,14 @@ def is_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def of_this_test() -> list[int]:
-    """The fork servers of this process and all that is below them, wherever it has gone."""
-    return [process.pid for process in psutil.process_iter() if _belongs(process)]
+def carrying(variable: str) -> list[int]:
+    """The processes that have inherited the variable, wherever they have gone."""
+    return [process.pid for process in psutil.process_iter() if _carries(process, variable)]
 
 
-def _belongs(process: psutil.Process) -> bool:
+def _carries(process: psutil.Process, variable: str) -> bool:
     try:
-        return process.pid != os.getpid() and "MODELWIRE_FORK_SERVER" in process.environ()
+        return variable in process.environ()
     except psutil.Error:
         return False
 

@@ -1,11 +1,14 @@
 """Jobs that fail: each way to fail is told apart."""
 
+from pathlib import Path
+
 import cloudpickle
 import pyarrow as pa
 import pytest
 from job_bench import Bench
 
-from modelwire_server.errors import ModelwireError
+from modelwire_server.errors import ModelwireError, StorageFull
+from modelwire_server.execution.content import save_model
 from modelwire_server.execution.interface import Failed
 
 
@@ -33,6 +36,13 @@ def test_an_exception_of_the_runner(bench: Bench) -> None:
     assert lines[0] == "Traceback (most recent call last):"
     assert "zoo.py" in lines[1]
     assert lines[-1].startswith("ValueError: no such luck")
+
+
+def test_an_exception_of_an_async_runner(bench: Bench) -> None:
+    error = failure(bench, "", runner="later")
+    assert error.message == "KeyError: 'late'"
+    assert error.traceback is not None
+    assert "zoo.py" in error.traceback.splitlines()[1]
 
 
 def test_an_endless_message_is_cut(bench: Bench) -> None:
@@ -74,6 +84,7 @@ def test_a_runner_that_is_killed(bench: Bench, do: str, runner: str, signal: str
     assert error.metadata == {"signal": signal}
     assert signal in error.message
     assert hint in error.message
+    assert any("zoo.py" in text for text in bench.texts("stderr")) == (signal == "SIGSEGV")
 
 
 def test_the_memory_limit(bench: Bench) -> None:
@@ -139,6 +150,13 @@ def test_the_deadline(bench: Bench, runner: str, timeout: float | None) -> None:
     error = failure(bench, "spin", runner=runner, timeout=timeout)
     assert error.reason == "DEADLINE_EXCEEDED"
     assert error.metadata == {"timeout": "0.3"}
+
+
+def test_a_full_disk() -> None:
+    with pytest.raises(StorageFull):
+        save_model("x", Path("/dev/full"))
+    with pytest.raises(StorageFull):
+        save_model(b"x" * (1 << 20), Path("/dev/full"))
 
 
 def test_a_runner_that_is_not_loaded(bench: Bench) -> None:

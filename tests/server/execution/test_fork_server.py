@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import psutil
 import pytest
-from job_bench import TARGETS, Bench, is_alive, load, of_this_test
+from job_bench import TARGETS, Bench, carrying, is_alive, load
 
 from modelwire_server.errors import WorkerLost
 from modelwire_server.execution.interface import Completed, Failed
@@ -90,22 +91,24 @@ def test_nothing_is_left_when_the_server_is_killed(tmp_path: Path) -> None:
     assert not is_alive(int((tmp_path / "marks" / "grandchild").read_text()))
 
 
-def test_nothing_is_left_after_close(tmp_path: Path) -> None:
+def test_nothing_is_left_after_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "marks").mkdir()
-    before = set(of_this_test())
+    variable = f"MARK_{uuid.uuid4().hex}"
+    monkeypatch.setenv(variable, "x")
     with asyncio.Runner() as loop:
         bench = Bench(tmp_path, LocalExecutor(TARGETS[:1]), loop)
 
         async def main() -> object:
             running = asyncio.create_task(bench.go(bench.training("escapee")))
             await bench.mark("pid")
+            assert len(carrying(variable)) >= 4
             await bench.executor.close()
             return await running
 
         outcome = bench.do(main())
         assert isinstance(outcome, Failed)
         assert isinstance(outcome.error, WorkerLost)
-        assert set(of_this_test()) == before
+        assert carrying(variable) == []
         assert isinstance(bench.run(bench.training("return")), Failed)
 
 
@@ -120,23 +123,39 @@ def test_runners_that_cannot_be_loaded_are_told_at_the_start(tmp_path: Path, mod
         asyncio.run(executor.start())
 
 
-def test_a_seed_that_the_module_chose_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "seeded.py").write_text(
-        "import random, numpy, sys\n"
-        "from modelwire_runners import FunctionalModelRunner, RunnerInfo\n"
-        "random.seed(7); numpy.random.seed(7)\n"
-        "def train(config, data, geo=None): return random.random(), float(numpy.random.random())\n"
-        "def predict(config, model, historic, future, geo=None): return future\n"
-        "runner = FunctionalModelRunner(on_train=train, on_predict=predict, info=RunnerInfo(id='zoo'))\n"
-    )
+MODULE = """
+import os, random, subprocess, sys
+import numpy
+from modelwire_runners import FunctionalModelRunner, RunnerInfo
+random.seed(7)
+numpy.random.seed(7)
+helper = subprocess.Popen(["sleep", "1000"])
+print("from the import", end="")
+
+def train(config, data, geo=None):
+    return random.random(), float(numpy.random.random()), helper.pid
+
+def predict(config, model, historic, future, geo=None):
+    return future
+
+runner = FunctionalModelRunner(on_train=train, on_predict=predict, info=RunnerInfo(id="zoo"))
+"""
+
+
+def test_what_a_module_does_when_imported_holds_for_every_job(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(MODULE)
     with asyncio.Runner() as loop:
-        bench = Bench(tmp_path, LocalExecutor([f"{tmp_path / 'seeded.py'}:runner"]), loop)
+        bench = Bench(tmp_path, LocalExecutor([f"{tmp_path / 'module.py'}:runner"]), loop)
         first, second = (bench.run(bench.training("")) for _ in range(2))
+        assert isinstance(first, Completed)
+        assert isinstance(second, Completed)
+        chosen, seeded, helper = load(first.path)
+        assert load(second.path) == (chosen, seeded, helper)
+        assert chosen == pytest.approx(0.32383, abs=1e-5)
+        assert bench.texts("stdout") == []
+        assert is_alive(helper)
         loop.run(bench.executor.close())
-    assert isinstance(first, Completed)
-    assert isinstance(second, Completed)
-    assert load(first.path) == load(second.path)
-    assert load(first.path)[0] == pytest.approx(0.32383, abs=1e-5)
+        assert not is_alive(helper)
 
 
 def test_the_fork_server_is_light() -> None:

@@ -1,9 +1,9 @@
 """Runners that behave in every way that runners do. What a training does is said by `do` in its config."""
 
+import asyncio
 import ctypes
 import functools
 import hashlib
-import json
 import logging
 import os
 import re
@@ -149,6 +149,11 @@ def with_grandchild(then: Any, **how: Any) -> Any:
     return work
 
 
+async def fail_later(config: Any, data: Any, geo: Any = None) -> None:
+    await asyncio.sleep(0)
+    raise KeyError("late")
+
+
 ACTS: dict[str, Any] = {
     "return": lambda config, data, geo, context: config.value,
     "facts": lambda config, data, geo, context: {
@@ -202,7 +207,6 @@ ACTS: dict[str, Any] = {
     "binary": lambda *_: os.write(1, b"\xff\xfe\0bytes\n"),
     "big": lambda config, *_: np.zeros(config.value * MIB, dtype=np.uint8),
     "background_thread": lambda *_: threading.Thread(target=time.sleep, args=(1000,)).start(),
-    "save_to_full": lambda *_: json.loads("{}"),
 }
 
 
@@ -223,6 +227,7 @@ def zoo(name: str, **limits: Any) -> FunctionalModelRunner:
 
 
 runner = zoo("zoo")
+later = FunctionalModelRunner(on_train=fail_later, on_predict=predict, info=RunnerInfo(id="later"))
 short_of_memory = zoo("short-of-memory", memory_bytes=512 * MIB)
 short_of_cpu = zoo("short-of-cpu", cpu_seconds=1)
 short_of_time = zoo("short-of-time", wall_seconds=0.3)
