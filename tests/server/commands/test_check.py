@@ -1,15 +1,18 @@
 """Checking a runner."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-Modelwire = Callable[..., "subprocess.CompletedProcess[str]"]
+Modelwire = Callable[..., Any]
+
 
 RUNNERS = """
+import threading
+
 from modelwire_runners import BaseModelRunner, FunctionalModelRunner, RunnerInfo
 
 def train(config, data): return float(data["rainfall"].mean())
@@ -17,7 +20,7 @@ def predict(config, model, historic, future): return future.assign(sample_0=mode
 
 good = FunctionalModelRunner(train, predict, info=RunnerInfo(id="good"))
 short = FunctionalModelRunner(train, lambda config, model, historic, future: future.head(1), info=RunnerInfo(id="short"))
-unstorable = FunctionalModelRunner(lambda config, data: open("/dev/null"), predict, info=RunnerInfo(id="unstorable"))
+unstorable = FunctionalModelRunner(lambda config, data: threading.Lock(), predict, info=RunnerInfo(id="unstorable"))
 """
 
 

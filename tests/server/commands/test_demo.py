@@ -35,6 +35,7 @@ def command_of(process: psutil.Process) -> list[str]:
         return []
 
 
+@pytest.mark.slow
 def test_it_is_better_than_guessing_and_leaves_nothing(modelwire: Modelwire, temporary: Path) -> None:
     done = modelwire("demo", TMPDIR=str(temporary))
     for expected in ("1 Serve", "2 Train", "3 Predict", "4 Keep", "How long it took", "modelwire init my-model"):
@@ -43,6 +44,7 @@ def test_it_is_better_than_guessing_and_leaves_nothing(modelwire: Modelwire, tem
     assert "ml_prediction" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_document(modelwire: Modelwire, temporary: Path) -> None:
     done = modelwire("demo", "--json", TMPDIR=str(temporary), MODELWIRE_DATABASE_URL="sqlite:////nowhere/db", MODELWIRE_TARGETS="x")
     document = json.loads(done.stdout)
@@ -56,6 +58,7 @@ def test_the_document(modelwire: Modelwire, temporary: Path) -> None:
     assert all(seconds > 0 for seconds in document["seconds"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_nothing(temporary: Path, stop: signal.Signals) -> None:
     process = subprocess.Popen(
@@ -101,6 +104,7 @@ def test_without_scikit_learn() -> None:
     assert done.stderr.splitlines() == ["error: this needs the Python module sklearn", "pip install scikit-learn"]
 
 
+@pytest.mark.slow
 def test_the_lines_to_type_next_work(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "modelwire", "serve", f"{example()}:runner", "--json", "--grpc-port=0", "--http-port=0"]
     with tempfile.TemporaryFile() as log:
