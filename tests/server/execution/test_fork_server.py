@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from job_bench import TARGETS, Bench, carrying, is_alive, load
+from job_bench import TARGETS, ZOO, Bench, carrying, is_alive, load
 
 from modelwire_server.errors import WorkerLost
 from modelwire_server.execution.interface import Completed, Failed
@@ -121,6 +121,18 @@ def test_runners_that_cannot_be_loaded_are_told_at_the_start(tmp_path: Path, mod
     executor = LocalExecutor([f"{tmp_path / 'broken.py'}:runner"])
     with pytest.raises(WorkerLost, match=message):
         asyncio.run(executor.start())
+
+
+def test_a_start_that_failed_is_tried_again_for_the_next_job(tmp_path: Path) -> None:
+    (tmp_path / "mended.py").write_text("1 / 0")
+    with asyncio.Runner() as loop:
+        bench = Bench(tmp_path, LocalExecutor([f"{tmp_path / 'mended.py'}:runner"]), loop)
+        outcome = bench.run(bench.training("return", config={"value": 1}))
+        assert isinstance(outcome, Failed)
+        assert outcome.error.reason == "WORKER_LOST"
+        (tmp_path / "mended.py").write_bytes(ZOO.read_bytes())
+        assert isinstance(bench.run(bench.training("return", config={"value": 1})), Completed)
+        loop.run(bench.executor.close())
 
 
 MODULE = """
