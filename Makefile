@@ -41,10 +41,10 @@ coverage: setup ## the suite once more, measured: at least 90 % of client, runne
 check: format-check lint types layers contract generated reference ## everything short of the tests
 
 format-check: setup ## formatting; fix: make format
-	$(BIN)/ruff format --check . || { echo "fix: make format"; exit 1; }
+	@$(BIN)/ruff format --check . || { echo "fix: make format"; exit 1; }
 
 lint: setup ## ruff; fix: make format, the rest by hand
-	$(BIN)/ruff check . || { echo "fix: make format"; exit 1; }
+	@$(BIN)/ruff check . || { echo "fix: make format"; exit 1; }
 
 types: setup ## mypy --strict and pyright
 	$(BIN)/mypy
@@ -55,7 +55,7 @@ layers: setup ## who may import whom (pyproject.toml, tool.importlinter)
 
 contract: setup .googleapis/.ready ## the protos: lint, format, and nothing broken since protos/baseline.binpb; fix: make format
 	$(BIN)/buf lint
-	$(BIN)/buf format protos --diff --exit-code || { echo "fix: make format"; exit 1; }
+	@$(BIN)/buf format protos --diff --exit-code || { echo "fix: make format"; exit 1; }
 	$(BIN)/buf breaking protos --against protos/baseline.binpb
 
 generated: setup $(TOOLS)/.ready ## generated code is what the sources say; fix: make protos
