@@ -69,12 +69,13 @@ class Neighbour:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        # A second Ctrl-C must not leave the server behind.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A second signal must not leave the server behind.
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         try:
             self._stop()
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _stop(self) -> None:
         self._process.terminate()

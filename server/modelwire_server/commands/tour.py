@@ -94,7 +94,7 @@ def train(client: Client, result: Result, past: Any, out: "Console") -> None:
     result.rows_trained = len(past)
     told(out, f"{len(past)} patients of scikit-learn's diabetes data; another quarter is kept back")
     with result.phase("store a config"):
-        config = client.configs.create("demo", {"epochs": 100}, tags=["demo"])
+        config = client.configs.create("demo", {"epochs": 500}, tags=["demo"])
     with result.phase("train"):
         job = client.train(config, past, tags=["demo"])
         follow(job, out)
