@@ -30,11 +30,11 @@ demo: setup ## a server with an example model, and a tour of it
 	$(BIN)/modelwire demo
 
 test: setup ## the whole test suite
-	$(BIN)/python -m pytest $(TESTS) $(PYTEST)
+	$(BIN)/python $(MEASURE) -m pytest $(TESTS) $(PYTEST)
 
-coverage: setup ## the suite once more, measured: at least 90 % of client, runners and server
+coverage: ## the same, measured: at least 90 % of client, runners and server
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest $(TESTS) $(PYTEST)
+	$(MAKE) --no-print-directory test MEASURE="-m coverage run"
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
