@@ -96,8 +96,9 @@ class ArtifactHierarchy(BaseModel):
 class RunnerLimits(BaseModel):
     """What a job of a runner may use. Unset means no limit.
 
-    `wall_seconds` and `cpu_seconds` are of one attempt; `memory_bytes` is address space (RLIMIT_AS), so give it several times the
-    memory that the work needs. `retries_when_lost` says how often a job runs again when its worker was lost.
+    `wall_seconds` and `cpu_seconds` are of one attempt. `memory_bytes` is address space (RLIMIT_AS) on top of what a job's process has
+    at its start; give it several times the memory that the work needs. `retries_when_lost` says how often a job runs again when its
+    worker was lost.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

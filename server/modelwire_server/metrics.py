@@ -47,10 +47,6 @@ class ServerMetrics:
         """Adds a gauge `modelwire_<name>` that is read at each scrape: bytes of loaded models, predictions that wait."""
         Gauge(f"modelwire_{name}", help, registry=self.registry).set_function(value)
 
-    def counter(self, name: str, help: str) -> Counter:
-        """Adds a counter `modelwire_<name>_total`, for its owner to count with."""
-        return Counter(f"modelwire_{name}", help, registry=self.registry)
-
     async def text(self) -> bytes:
         """All metrics, as Prometheus reads them."""
         if self._job_counts is not None:

@@ -26,13 +26,10 @@ def test_jobs_are_counted_by_state_at_each_scrape() -> None:
     assert samples(metrics)["modelwire_jobs", ("running",)] == 0
 
 
-def test_gauges_and_counters_of_others() -> None:
+def test_gauges_of_others() -> None:
     metrics, size = ServerMetrics(), [7.0]
     metrics.gauge_from("models_bytes", "Size of the models in memory.", lambda: size[0])
-    events = metrics.counter("events_written", "Events written.")
-    events.inc(3)
     assert samples(metrics)["modelwire_models_bytes", ()] == 7
-    assert samples(metrics)["modelwire_events_written_total", ()] == 3
     size[0] = 8
     assert samples(metrics)["modelwire_models_bytes", ()] == 8
 

@@ -1,20 +1,17 @@
 """Models in memory: loaded on first use, once, and dropped when others need the space."""
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import cloudpickle
 
 from modelwire_runners import BaseModelRunner
 
 from ..artifacts.blobs.interface import BlobStore
-from ..artifacts.model import MODEL_TYPE, PICKLE, Artifact, Blob
+from ..artifacts.model import MODEL_TYPE, PICKLE, Artifact
 from ..artifacts.tree import ArtifactTree
-from ..errors import ArtifactNotFound, ContentCorrupted, ModelNotFound, ModelNotLoadable, NotAModel, UntrustedContent
+from ..errors import ArtifactNotFound, ModelNotFound, ModelNotLoadable, NotAModel, UntrustedContent
+from ..execution.content import load_model
 from ..runners import RunnerRegistry
 
 
@@ -91,11 +88,7 @@ class ModelCache:
             )
         assert artifact.blob is not None
         path = await self._blobs.local_path(artifact.blob.digest)
-        content = await asyncio.to_thread(read_verified, path, artifact.blob)
-        try:
-            value = await asyncio.to_thread(cloudpickle.loads, content)
-        except Exception as error:
-            raise ModelNotLoadable(f"model {model} cannot be loaded: {type(error).__name__}: {error}", artifact=model) from error
+        value = await asyncio.to_thread(load_model, path, artifact.blob)
         loaded = LoadedModel(model, runner, artifact.metadata.get("config", {}), value, artifact.blob.size)
         self._keep(loaded)
         return loaded
@@ -105,11 +98,3 @@ class ModelCache:
         self._models[loaded.artifact_id] = loaded
         while self.bytes > self._max_bytes and len(self._models) > 1:
             self._models.popitem(last=False)
-
-
-def read_verified(path: Path, blob: Blob) -> bytes:
-    """The content, if it still has its digest: nothing else may be unpickled. Raises ContentCorrupted."""
-    content = path.read_bytes()
-    if f"sha256:{hashlib.sha256(content).hexdigest()}" != blob.digest:
-        raise ContentCorrupted(f"stored content {blob.digest} was changed", digest=blob.digest)
-    return content

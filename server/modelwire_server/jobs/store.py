@@ -188,7 +188,9 @@ def count_pending(tx: Transaction) -> int:
 
 def count_by_status(tx: Transaction) -> dict[str, int]:
     """How many jobs are in each state."""
-    found = {row.status: row.jobs for row in tx.execute(sa.select(jobs.c.status, sa.func.count().label("jobs")).group_by(jobs.c.status))}
+    found = {
+        row.status: row.jobs for row in tx.execute(sa.select(jobs.c.status, sa.func.count().label("jobs")).group_by(jobs.c.status))
+    }
     return {status.value: found.get(status.value, 0) for status in JobStatus}
 
 
