@@ -1,5 +1,6 @@
 """A real server in a process of its own, as a user would start it."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -22,14 +23,17 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """`modelwire serve` on free loopback ports; kill() is kill -9, and start() after it uses the same folder and ports."""
+    """`modelwire serve` on free loopback ports, set through the environment.
 
-    def __init__(self, *targets: str, data_dir: Path, options: tuple[str, ...] = ()) -> None:
+    kill() is kill -9, and start() after it uses the same folder and ports.
+    """
+
+    def __init__(self, *targets: str, data_dir: Path, **settings: object) -> None:
         self.targets = targets
         self.data_dir = data_dir
         self.grpc_port, self.http_port = free_port(), free_port()
         self.target = f"127.0.0.1:{self.grpc_port}"
-        self._options = options
+        self._variables = {f"MODELWIRE_{name.upper()}": str(value) for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -41,10 +45,9 @@ class ServerProcess:
             f"--grpc-port={self.grpc_port}",
             f"--http-port={self.http_port}",
             f"--data-dir={self.data_dir}",
-            *self._options,
         ]
         with (self.data_dir / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **self._variables})
         with grpc.insecure_channel(self.target) as channel:
             try:
                 grpc.channel_ready_future(channel).result(timeout=30)

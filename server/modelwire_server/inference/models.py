@@ -27,13 +27,18 @@ class LoadedModel:
 
 
 async def find_model(tree: ArtifactTree, model: str) -> Artifact:
-    """The artifact of a model. Raises ModelNotFound, NotAModel."""
+    """The artifact of a model. Raises ModelNotFound, NotAModel, UntrustedContent."""
     try:
         artifact = await tree.get(model)
     except ArtifactNotFound as error:
         raise ModelNotFound(f"there is no model {model}", model=model) from error
     if artifact.type != MODEL_TYPE or artifact.blob is None:
         raise NotAModel(f"artifact {model} is a {artifact.type}, not a trained model", artifact=model, type=artifact.type)
+    if not any(edge.role == "job" for edge in artifact.inputs):
+        raise UntrustedContent(
+            f"model {model} was not made by a job of this server, so that loading it could run a stranger's code",
+            content_type=artifact.content_type,
+        )
     return artifact
 
 
@@ -81,11 +86,6 @@ class ModelCache:
         runner = self._runners.served(artifact.runner_id)
         if artifact.content_type != PICKLE:
             raise ModelNotLoadable(f"model {model} has content of type {artifact.content_type}", artifact=model)
-        if not any(edge.role == "job" for edge in artifact.inputs):
-            raise UntrustedContent(
-                f"model {model} was not made by a job of this server, so that loading it could run a stranger's code",
-                content_type=artifact.content_type,
-            )
         assert artifact.blob is not None
         path = await self._blobs.local_path(artifact.blob.digest)
         value = await asyncio.to_thread(load_model, path, artifact.blob)
