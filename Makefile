@@ -90,7 +90,7 @@ LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header -
 	--python $$($(PYTHON) -c 'import sys; print(sys.executable)') $(UPGRADE)
 
 bench: setup ## the benchmarks (see benchmarks/README.md)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/jobs.py
 
 wheel: setup ## dist/*.whl and dist/*.tar.gz
 	rm -rf dist

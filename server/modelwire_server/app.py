@@ -41,6 +41,9 @@ from .validation import Validator
 
 log = structlog.get_logger(__name__)
 
+# A process is launched in a few milliseconds; then the event loop may stand still while runners are imported.
+LAUNCH_SECONDS = 0.05
+
 
 class StartError(Exception):
     """The server cannot start; the message says why and what to do."""
@@ -65,8 +68,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await blobs.open()
         executor = LocalExecutor(settings.targets, slots=settings.max_jobs)
         stack.push_async_callback(executor.close)
-        # Both import the runners, which may take seconds: at the same time.
-        runners, _ = await asyncio.gather(asyncio.to_thread(RunnerRegistry.load, settings.targets), executor.start())
+        runners = await load_runners(settings.targets, executor)
         database = await Database.open(settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}")
         stack.push_async_callback(database.close)
         await sweep(database, blobs)
@@ -142,6 +144,22 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             await dispatcher.drain(settings.drain_seconds)
             await server.stop(settings.drain_seconds)
             await http.stop()
+
+
+async def load_runners(targets: Sequence[str], executor: LocalExecutor) -> RunnerRegistry:
+    """Imports the runners here, while the fork server, just launched, imports them for itself. Raises TargetError.
+
+    Not in a thread: what else is imported meanwhile could get at modules that are only half there."""
+    starting = asyncio.create_task(executor.start())
+    await asyncio.wait({starting}, timeout=LAUNCH_SECONDS)
+    try:
+        runners = RunnerRegistry.load(targets)
+    except BaseException:
+        starting.cancel()
+        await asyncio.wait({starting})
+        raise
+    await starting
+    return runners
 
 
 def claim_data_dir(stack: AsyncExitStack, folder: Path) -> Path:
