@@ -5,7 +5,7 @@ import os
 # gRPC's core writes to standard error what is normal for it, such as a server that goes away; we say ourselves what went wrong.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-from modelwire.cli.main import main  # noqa: E402 - before anything can import gRPC
+from modelwire.cli.main import main
 
 __all__ = ["main"]
 
