@@ -74,3 +74,17 @@ def test_health_is_serving(grpcurl: str, server: ServerProcess, name: str) -> No
         check=True,
     )
     assert json.loads(done.stdout) == {"status": "SERVING"}
+
+
+def test_an_error_is_shown_with_its_reason(grpcurl: str, server: ServerProcess) -> None:
+    request = json.dumps({"job_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"})
+    done = subprocess.run(
+        [grpcurl, "-plaintext", "-d", request, server.target, "modelwire.v1.JobService/GetJob"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Code: NotFound" in done.stderr
+    assert '"reason": "JOB_NOT_FOUND"' in done.stderr
+    assert "not recognized" not in done.stderr

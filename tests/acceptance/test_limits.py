@@ -7,6 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_status import rpc_status
 from serving import RUNNERS, ServerProcess
 
@@ -14,11 +16,14 @@ from modelwire import (
     Client,
     DataLoss,
     FailedPrecondition,
+    Internal,
     InvalidArgument,
     NotFound,
     PermissionDenied,
     ResourceExhausted,
+    Unavailable,
 )
+from modelwire.events import ProgressEvent
 from modelwire.v1 import config_service_pb2, frame_pb2, predict_service_pb2
 from modelwire.v1.config_service_pb2_grpc import ConfigServiceStub
 from modelwire.v1.predict_service_pb2_grpc import PredictServiceStub
@@ -139,3 +144,54 @@ def test_bytes_that_are_no_frame_are_refused_by_name(server: ServerProcess, clie
         PredictServiceStub(channel).Predict(request)
     assert reason_of(refusal.value) == (grpc.StatusCode.INVALID_ARGUMENT.value[0], "INVALID_FRAME")
     assert "future" in refusal.value.details()
+
+
+RUNNER = """
+import pyarrow as pa
+from modelwire_runners import BaseConfig, FunctionalModelRunner, RunnerInfo
+
+class {name}:
+    pass
+
+def train(config: BaseConfig, data: pa.Table):
+    return {name}()
+
+def predict(config: BaseConfig, model, historic: pa.Table, future: pa.Table):
+    return future
+
+runner = FunctionalModelRunner(train, predict, info=RunnerInfo(id="changing"))
+"""
+
+
+def test_a_model_whose_class_is_gone_cannot_be_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "changing_service.py"
+    server = ServerProcess(f"{file}:runner", data_dir=tmp_path / "data")
+    file.write_text(RUNNER.format(name="Before"))
+    with server, Client(server.target) as client:
+        model = client.train(client.configs.create("a", {}), DATA).wait(timeout=30)
+    file.write_text(RUNNER.format(name="After"))
+    with server, Client(server.target) as client, pytest.raises(Internal, match="Before") as refusal:
+        client.predict(model.id, DATA)
+    assert refusal.value.reason == "MODEL_NOT_LOADABLE"
+
+
+def test_a_server_that_drains_takes_no_new_jobs_and_finishes_those_it_has(own_server: ServerProcess, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    # Shorter than the two seconds after which the server says to try again: the client does not.
+    with Client(own_server.target, timeout=1.9) as client:
+        config = client.configs.create("gated", {"behaviour": "gate", "gate": str(gate)}, runner="behaviours")
+        job = client.train(config, DATA)
+        next(event for event in job.watch() if isinstance(event, ProgressEvent))
+        own_server.process.terminate()
+        with grpc.insecure_channel(own_server.target) as channel:
+            answers = HealthStub(channel).Watch(HealthCheckRequest())
+            next(answer for answer in answers if answer.status == HealthCheckResponse.NOT_SERVING)
+        with pytest.raises(Unavailable, match="shutting down") as refusal:
+            client.train(config, DATA)
+        assert refusal.value.reason == "SHUTTING_DOWN"
+        gate.write_text("")
+        assert own_server.stop() == 0
+    own_server.start()
+    with Client(own_server.target) as client:
+        assert client.jobs.get(job.id).status == "completed"

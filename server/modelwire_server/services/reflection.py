@@ -6,6 +6,7 @@ import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.rpc import error_details_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio as library
 
@@ -21,6 +22,8 @@ def add_reflection(server: grpc.aio.Server, names: Iterable[str]) -> list[str]:
         if name != V1:
             _add_file(pool, descriptor_pool.Default().FindFileContainingSymbol(name))
     pool.Add(_v1_file())
+    # What error statuses carry, so that tools can print it.
+    _add_file(pool, error_details_pb2.DESCRIPTOR)
     servicer = library.ReflectionServicer(names, pool=pool)
     # The messages of both versions are the same on the wire.
     method = grpc.stream_stream_rpc_method_handler(
