@@ -5,7 +5,7 @@ from .config import BaseConfig
 from .context import RunCanceled, RunContext
 from .diagnostics import Severity, ValidationDiagnostic
 from .discovery import TargetError, load_runner
-from .info import ArtifactHierarchy, AssessedStatus, ModelMetadata, PeriodType, RunnerInfo, RunnerLimits
+from .info import ArtifactHierarchy, AssessedStatus, ModelMetadata, PeriodType, RetryPolicy, RunnerInfo, RunnerLimits
 from .runner import BaseModelRunner, FunctionalModelRunner
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "FunctionalModelRunner",
     "ModelMetadata",
     "PeriodType",
+    "RetryPolicy",
     "RunCanceled",
     "RunContext",
     "RunnerInfo",

@@ -94,11 +94,12 @@ class ArtifactHierarchy(BaseModel):
 
 
 class RunnerLimits(BaseModel):
-    """What a job of a runner may use. Unset means no limit.
+    """What a job of a runner may use. Unset means no limit, or the server's.
 
     `wall_seconds` and `cpu_seconds` are of one attempt. `memory_bytes` is address space (RLIMIT_AS) on top of what a job's process has
-    at its start; give it several times the memory that the work needs. `retries_when_lost` says how often a job runs again when its
-    worker was lost.
+    at its start; give it several times the memory that the work needs. `output_bytes` is what a job may write to its log.
+    `workspace_bytes` is what the files of a script's workspace may take. `environment` names the variables that a job gets from the
+    server's environment, `*` standing for any characters (`["PATH", "LC_*"]`); unset, it gets all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -106,7 +107,35 @@ class RunnerLimits(BaseModel):
     wall_seconds: float | None = Field(default=None, gt=0)
     cpu_seconds: int | None = Field(default=None, gt=0)
     memory_bytes: int | None = Field(default=None, gt=0)
-    retries_when_lost: int = Field(default=0, ge=0, le=10)
+    output_bytes: int | None = Field(default=None, gt=0)
+    workspace_bytes: int | None = Field(default=None, gt=0)
+    environment: list[str] | None = None
+
+
+class RetryPolicy(BaseModel):
+    """When a job that failed is tried again: at most `max_attempts` times in all, if the reason of the failure is one of `reasons`.
+
+    Before the second attempt it waits for `backoff_seconds`, before each further one `backoff_factor` times as long, never longer than
+    `max_backoff_seconds`. Reasons are those of the job: `WORKER_LOST`, `RUNNER_FAILED`, `RUNNER_EXITED`, `RUNNER_KILLED`,
+    `MEMORY_LIMIT`, `DEADLINE_EXCEEDED`, ...
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_attempts: int = Field(default=1, ge=1, le=100)
+    reasons: frozenset[str] = frozenset({"WORKER_LOST"})
+    backoff_seconds: float = Field(default=1.0, ge=0)
+    backoff_factor: float = Field(default=2.0, ge=1)
+    max_backoff_seconds: float = Field(default=300.0, ge=0)
+
+    def allows(self, reason: str, attempt: int) -> bool:
+        """Whether a job that failed for this reason at this attempt, counted from 1, is tried again."""
+        return attempt < self.max_attempts and reason in self.reasons
+
+    def pause(self, attempt: int) -> float:
+        """Seconds between this attempt, counted from 1, and the next."""
+        # The exponent is bounded, since no float holds what a hundred attempts could make of it.
+        return min(self.max_backoff_seconds, self.backoff_seconds * self.backoff_factor ** min(attempt - 1, 30))
 
 
 def slug(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from .config import BaseConfig
 from .diagnostics import ValidationDiagnostic
-from .info import ArtifactHierarchy, RunnerInfo, RunnerLimits, slug
+from .info import ArtifactHierarchy, RetryPolicy, RunnerInfo, RunnerLimits, slug
 
 ConfigT = TypeVar("ConfigT", bound=BaseConfig)
 
@@ -23,8 +23,11 @@ class BaseModelRunner(ABC, Generic[ConfigT]):
     config_schema: type[BaseConfig] = BaseConfig
     hierarchy: ArtifactHierarchy = ArtifactHierarchy()
     limits: RunnerLimits = RunnerLimits()
-    # How many jobs of this runner may run at once; None means as many as the server runs at all.
+    retry: RetryPolicy = RetryPolicy()
+    # How many jobs of this runner may run at once, on all servers together; None means as many as there is room for.
     max_concurrency: int | None = None
+    # How many jobs of this runner may wait; None means that only the server's own limit holds.
+    max_pending: int | None = None
     # Whether predictions have exactly one row per row of `future`.
     same_rows: bool = True
     # Columns that predictions must have.
@@ -89,7 +92,9 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
         info: RunnerInfo | None = None,
         hierarchy: ArtifactHierarchy | None = None,
         limits: RunnerLimits | None = None,
+        retry: RetryPolicy | None = None,
         max_concurrency: int | None = None,
+        max_pending: int | None = None,
         same_rows: bool = True,
         prediction_columns: list[str] | None = None,
     ) -> None:
@@ -105,7 +110,9 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
         self.info = info or RunnerInfo(id=slug(getattr(inspect.getmodule(on_train), "__name__", "model")))
         self.hierarchy = hierarchy or ArtifactHierarchy()
         self.limits = limits or RunnerLimits()
+        self.retry = retry or RetryPolicy()
         self.max_concurrency = max_concurrency
+        self.max_pending = max_pending
         self.same_rows = same_rows
         self.prediction_columns = prediction_columns or []  # type: ignore[misc]
         check_signature(on_train, "on_train", ("config", "data"))

@@ -9,7 +9,7 @@ from modelwire_runners import RunnerInfo
 from .artifacts.model import Artifact, ArtifactInput, Blob
 from .clock import now
 from .errors import FieldViolation, InvalidGeo
-from .execution.interface import Completed
+from .execution.interface import Made
 from .jobs.model import EventKind, Job, NewEvent
 
 
@@ -26,8 +26,8 @@ def fingerprint_of(job: Job, chosen_id: str) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def made_by(job: Job, done: Completed, **more: Any) -> dict[str, Any]:
-    """The fields of an artifact that tell how a job made it; `more` goes into its metadata."""
+def made_by(job: Job, made: Made, **more: Any) -> dict[str, Any]:
+    """The fields of an artifact that hold its content and tell how a job made it; `more` goes into its metadata."""
     end = now()
     start = job.started_at or end
     metadata = {
@@ -36,10 +36,12 @@ def made_by(job: Job, done: Completed, **more: Any) -> dict[str, Any]:
         "started_at": start.isoformat(),
         "completed_at": end.isoformat(),
         "duration_seconds": round((end - start).total_seconds(), 3),
-        **done.metadata,
+        **made.metadata,
         **more,
     }
     return {
+        "content_type": made.content_type,
+        "blob": made.blob,
         "metadata": metadata,
         "tags": tuple(job.input["tags"]),
         "runner_id": job.runner_id,

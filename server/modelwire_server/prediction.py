@@ -7,12 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from modelwire_runners import RetryPolicy
+
 from .artifacts.blobs.interface import BlobStore
-from .artifacts.model import PREDICTION_TYPE, Artifact, ArtifactInput, Blob
+from .artifacts.model import PREDICTION_TYPE, PREDICTION_WORKSPACE_TYPE, Artifact, ArtifactInput, Blob
 from .artifacts.tree import ArtifactTree
 from .clock import new_id
 from .database.engine import Transaction
-from .execution.interface import Completed, JobSpec
+from .errors import ModelwireError
+from .execution.interface import Completed, JobSpec, Made
 from .frames import StoredFrame
 from .inference.models import LoadedModel, ModelCache, find_model
 from .inference.predictor import Predictor
@@ -150,15 +153,26 @@ class Prediction:
         prediction = Artifact(
             id=job.artifact_id,
             type=PREDICTION_TYPE,
-            content_type=done.content_type,
-            blob=done.blob,
             parent_id=job.model_id,
             level=1,
             inputs=(ArtifactInput("model", job.model_id), *inputs_of(job)),
-            **made_by(job, done),
+            **made_by(job, done.made),
         )
         self._tree.insert_made(tx, prediction)
         return [artifact_made(prediction)]
 
-    def attempts(self, job: Job) -> int:
-        return 1 + self._runners.served(job.runner_id).limits.retries_when_lost
+    def keep_diagnostic(self, tx: Transaction, job: Job, left: Made, error: ModelwireError) -> Sequence[NewEvent]:
+        """Stores the workspace of a prediction that failed, and returns the event that tells of it."""
+        workspace = Artifact(
+            id=job.artifact_id,
+            type=PREDICTION_WORKSPACE_TYPE,
+            parent_id=job.model_id,
+            level=1,
+            inputs=(ArtifactInput("model", job.model_id), *inputs_of(job)),
+            **made_by(job, left, status="failed", error=error.message),
+        )
+        self._tree.insert_made(tx, workspace)
+        return [artifact_made(workspace)]
+
+    def retry(self, job: Job) -> RetryPolicy:
+        return self._runners.served(job.runner_id).retry

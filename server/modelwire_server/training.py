@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modelwire_runners import RetryPolicy
+
 from .artifacts.blobs.interface import BlobStore
-from .artifacts.model import MODEL_TYPE, Artifact, ArtifactInput, Blob
+from .artifacts.model import MODEL_TYPE, TRAINING_WORKSPACE_TYPE, Artifact, ArtifactInput, Blob
 from .artifacts.tree import ArtifactTree
 from .clock import new_id
 from .configs.catalog import ConfigCatalog
 from .database.engine import Transaction
-from .execution.interface import Completed, JobSpec
+from .errors import ModelwireError
+from .execution.interface import Completed, JobSpec, Made
 from .frames import StoredFrame
 from .jobs.model import Job, JobKind, NewEvent
 from .jobs.submission import JobQueue, Submission, new_job
@@ -104,15 +107,25 @@ class Training:
         model = Artifact(
             id=job.artifact_id,
             type=MODEL_TYPE,
-            content_type=done.content_type,
-            blob=done.blob,
             inputs=(ArtifactInput("config", job.config_id), *inputs_of(job)),
             # Kept with the model: a prediction works with what the model was trained with, whatever becomes of the config.
-            **made_by(job, done, config=job.input["config"]),
+            **made_by(job, done.made, config=job.input["config"]),
         )
         self._tree.insert_made(tx, model)
         self._configs.link_made(tx, job.config_id, model.id)
         return [artifact_made(model)]
 
-    def attempts(self, job: Job) -> int:
-        return 1 + self._runners.served(job.runner_id).limits.retries_when_lost
+    def keep_diagnostic(self, tx: Transaction, job: Job, left: Made, error: ModelwireError) -> Sequence[NewEvent]:
+        """Stores the workspace of a training that failed, and returns the event that tells of it."""
+        workspace = Artifact(
+            id=job.artifact_id,
+            type=TRAINING_WORKSPACE_TYPE,
+            inputs=(ArtifactInput("config", job.config_id), *inputs_of(job)),
+            **made_by(job, left, status="failed", error=error.message),
+        )
+        self._tree.insert_made(tx, workspace)
+        self._configs.link_made(tx, job.config_id, workspace.id)
+        return [artifact_made(workspace)]
+
+    def retry(self, job: Job) -> RetryPolicy:
+        return self._runners.served(job.runner_id).retry

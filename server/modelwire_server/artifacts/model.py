@@ -7,9 +7,13 @@ from typing import Any
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 JSON = "application/json"
 PICKLE = "application/x-pickle"
+# A list of files that are blobs of their own (see workspace.py); downloaded as a zip.
+WORKSPACE = "application/vnd.modelwire.workspace+json"
 
 MODEL_TYPE = "ml_training"
+TRAINING_WORKSPACE_TYPE = "ml_training_workspace"
 PREDICTION_TYPE = "ml_prediction"
+PREDICTION_WORKSPACE_TYPE = "ml_prediction_workspace"
 DATASET_TYPE = "dataset"
 GENERIC_TYPE = "generic"
 

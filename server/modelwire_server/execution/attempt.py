@@ -15,7 +15,7 @@ from ..clock import now
 from ..errors import ModelwireError, WorkerLost
 from ..jobs.model import EventKind, NewEvent
 from .faults import exited, from_message, killed
-from .interface import Completed, Failed, JobSpec, Report
+from .interface import Completed, Failed, JobSpec, Made, Report
 from .link import ForkServerLink, JobEnd
 from .output import LineSource, LogBudget
 from .specs import write_spec
@@ -87,7 +87,7 @@ class ControlSource:
         else:
             blob = Blob(message["digest"], message["size"])
             path = self._folder / Path(message["file"]).name
-            self.verdict = Completed(path, blob, message["content_type"], message["metadata"])
+            self.verdict = Completed(Made(path, blob, message["content_type"], message["metadata"]))
         return []
 
     def _event(self, kind: EventKind, data: dict[str, Any]) -> NewEvent | None:

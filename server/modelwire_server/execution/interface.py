@@ -39,20 +39,33 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Completed:
-    """The work is done: `path` holds the model or the predictions, not yet adopted by the blob store."""
+class Made:
+    """Content that the work made, not yet adopted by the blob store: `path` holds it. `parts` are files that it is a list of, each with
+    its own place in the store."""
 
     path: Path
     blob: Blob
     content_type: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    parts: Sequence[tuple[Path, Blob]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The work is done: `made` is the model or the predictions. `workspace` is the folder that the work was done in, where it is kept
+    beside them."""
+
+    made: Made
+    workspace: Made | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The work ended with an error: RunnerFailed, RunnerExited, RunnerKilled, MemoryLimit, DeadlineExceeded, ..."""
+    """The work ended with an error: RunnerFailed, RunnerExited, RunnerKilled, MemoryLimit, DeadlineExceeded, ... `diagnostic` is what is
+    left to look at, kept under the id that was announced for the result."""
 
     error: ModelwireError
+    diagnostic: Made | None = None
 
 
 @dataclass(frozen=True, slots=True)

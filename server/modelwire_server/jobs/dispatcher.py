@@ -2,16 +2,18 @@
 
 import asyncio
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from modelwire_runners import RetryPolicy
+
 from ..artifacts.blobs.interface import BlobStore
 from ..database.engine import Database, Transaction
 from ..errors import Canceled, ModelwireError, WorkerLost, WorkFailed
-from ..execution.interface import Completed, Executor, Failed, JobSpec, Outcome, StopReason, StopSignal
+from ..execution.interface import Completed, Executor, Failed, JobSpec, Made, Outcome, StopReason, StopSignal
 from . import store
 from .hub import JobHub
 from .model import Job, JobKind, JobStatus, NewEvent
@@ -28,8 +30,11 @@ class Work(Protocol):
     def complete(self, tx: Transaction, job: Job, done: Completed) -> Sequence[NewEvent]:
         """Stores what the work made, in the transaction that completes the job; returns the events that tell of it."""
 
-    def attempts(self, job: Job) -> int:
-        """How often the job may be tried when its worker is lost."""
+    def keep_diagnostic(self, tx: Transaction, job: Job, left: Made, error: ModelwireError) -> Sequence[NewEvent]:
+        """Stores what failed work has left to look at, in the transaction that fails the job; returns the events that tell of it."""
+
+    def retry(self, job: Job) -> RetryPolicy:
+        """When the job is tried again."""
 
 
 class Dispatcher:
@@ -162,8 +167,8 @@ class Dispatcher:
                 await self._complete(job, outcome)
             case Failed(error=WorkerLost() as error):
                 await self._settle_lost(job, error)
-            case Failed(error=error):
-                await self._finish(job, JobStatus.FAILED, error)
+            case Failed(error=error, diagnostic=left):
+                await self._fail(job, error, left)
             case _ if stop.reason is StopReason.SHUTDOWN:
                 await self._database.write(lambda tx: store.requeue(tx, job.id, "the server shut down; the job will run again"))
             case _:
@@ -174,7 +179,8 @@ class Dispatcher:
 
     async def _complete(self, job: Job, done: Completed) -> None:
         try:
-            await self._blobs.adopt(done.path, done.blob)
+            for made in (done.workspace, done.made):
+                await self._adopt(made)
             await self._database.write(lambda tx: self._complete_in(tx, job, done))
         except ModelwireError as error:
             await self._finish(job, JobStatus.FAILED, error)
@@ -183,17 +189,43 @@ class Dispatcher:
         made = self._work[job.kind].complete(tx, job, done)
         store.finish(tx, job.id, JobStatus.COMPLETED, extra_events=made)
 
+    async def _fail(self, job: Job, error: ModelwireError, left: Made | None) -> None:
+        """Fails a job; what it has left to look at is kept if that is possible."""
+        if left is not None:
+            try:
+                await self._adopt(left)
+                await self._finish(
+                    job, JobStatus.FAILED, error, lambda tx: self._work[job.kind].keep_diagnostic(tx, job, left, error)
+                )
+                return
+            except ModelwireError as second:
+                log.warning("what the job has left cannot be kept", error=second.message)
+        await self._finish(job, JobStatus.FAILED, error)
+
+    async def _adopt(self, made: Made | None) -> None:
+        """Gives content to the blob store; a list after the files that it names."""
+        if made is None:
+            return
+        for path, blob in (*made.parts, (made.path, made.blob)):
+            await self._blobs.adopt(path, blob)
+
     async def _settle_lost(self, job: Job, error: WorkerLost) -> None:
         if job.cancel_requested:
             await self._finish(job, JobStatus.CANCELED, Canceled(job.cancel_message or "canceled on request"))
-        elif job.attempt < self._work[job.kind].attempts(job):
+        elif job.attempt < self._work[job.kind].retry(job).max_attempts:
             await self._database.write(lambda tx: store.requeue(tx, job.id, f"{error.message}; the job will run again"))
             self._hub.notify(job.id)
             self._hub.work.set()
         else:
             await self._finish(job, JobStatus.FAILED, error)
 
-    async def _finish(self, job: Job, status: JobStatus, error: ModelwireError) -> None:
+    async def _finish(
+        self,
+        job: Job,
+        status: JobStatus,
+        error: ModelwireError,
+        keep: Callable[[Transaction], Sequence[NewEvent]] = lambda tx: (),
+    ) -> None:
         def finish(tx: Transaction) -> None:
             store.finish(
                 tx,
@@ -203,6 +235,7 @@ class Dispatcher:
                 message=error.message,
                 error=None if status is JobStatus.CANCELED else error.message,
                 traceback=error.traceback,
+                extra_events=keep(tx),
             )
 
         await self._database.write(finish)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from modelwire_runners import BaseConfig, FunctionalModelRunner, RunContext, RunnerInfo, RunnerLimits
+from modelwire_runners import BaseConfig, FunctionalModelRunner, RetryPolicy, RunContext, RunnerInfo, RunnerLimits
 
 
 class Config(BaseConfig):
@@ -88,7 +88,7 @@ lasting = FunctionalModelRunner(
     on_predict=predict,
     config_schema=Config,
     info=RunnerInfo(id="lasting", display_name="Runs again when its worker is lost"),
-    limits=RunnerLimits(retries_when_lost=2),
+    retry=RetryPolicy(max_attempts=3, backoff_seconds=0),
 )
 
 demanding = FunctionalModelRunner(
