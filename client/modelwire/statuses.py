@@ -15,7 +15,7 @@ DETAILS = "grpc-status-details-bin"
 DOMAIN = "modelwire"
 # Statuses by which proxies and broken connections end a stream; a fault of the server has a reason of its own.
 BROKEN_CODES = frozenset({"UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"})
-TRY_AGAIN = frozenset({"OVERLOADED", "SHUTTING_DOWN"})
+TRY_AGAIN = frozenset({"OVERLOADED", "SHUTTING_DOWN", "STORAGE_UNAVAILABLE"})
 # The numbers of google.rpc.Code.
 CODE_NAMES = (
     *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED"),

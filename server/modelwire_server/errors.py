@@ -5,6 +5,7 @@
     │   ├── InvalidId           ├── Conflict (AlreadyExists, AlreadyLinked)
     │   ├── InvalidFrame        ├── PreconditionFailed (NotAModel, ParentNotFound, ArtifactCycle, ...)
     │   ├── ...                 ├── Exhausted (Overloaded, ContentTooLarge, StorageFull)
+    ├── StorageUnavailable      │
     └── ShuttingDown            └── WorkFailed (RunnerFailed, InvalidPrediction, MemoryLimit, ...)
 
 The domain raises these and knows no gRPC; `interceptors.errors` has the table that turns each reason into a status code. `reason`
@@ -181,6 +182,13 @@ class ContentTooLarge(Exhausted):
 
 class StorageFull(Exhausted):
     reason = "STORAGE_FULL"
+
+
+class StorageUnavailable(ModelwireError):
+    """The database or the object store does not answer."""
+
+    reason = "STORAGE_UNAVAILABLE"
+    retry_after = timedelta(seconds=2)
 
 
 class ShuttingDown(ModelwireError):

@@ -84,6 +84,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: no space left to store the content."""
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 83
     """UNAVAILABLE with RetryInfo: the server is shutting down."""
+    ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 84
+    """UNAVAILABLE with RetryInfo: the database or the object store does not answer."""
     ERROR_REASON_RUNNER_FAILED: _ErrorReason.ValueType  # 100
     """INTERNAL, and failed jobs: the runner raised an exception - type, message."""
     ERROR_REASON_INVALID_PREDICTION: _ErrorReason.ValueType  # 101
@@ -177,6 +179,8 @@ ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 82
 """RESOURCE_EXHAUSTED: no space left to store the content."""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 83
 """UNAVAILABLE with RetryInfo: the server is shutting down."""
+ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 84
+"""UNAVAILABLE with RetryInfo: the database or the object store does not answer."""
 ERROR_REASON_RUNNER_FAILED: ErrorReason.ValueType  # 100
 """INTERNAL, and failed jobs: the runner raised an exception - type, message."""
 ERROR_REASON_INVALID_PREDICTION: ErrorReason.ValueType  # 101

@@ -135,6 +135,8 @@ class Job(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A ULID."""
     status: Global___JobStatus.ValueType
@@ -165,6 +167,8 @@ class Job(_message.Message):
     """The sequence of its last event."""
     cancel_requested: _builtins.bool
     """Whether a cancel was asked for."""
+    priority: _builtins.int
+    """Jobs with a higher priority begin first."""
     @_builtins.property
     def submitted_at(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted."""
@@ -180,6 +184,10 @@ class Job(_message.Message):
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """After so much running time it is ended with DEADLINE_EXCEEDED."""
+
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """While it waits for another attempt: not before this time."""
 
     def __init__(
         self,
@@ -203,10 +211,12 @@ class Job(_message.Message):
         last_sequence: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
         cancel_requested: _builtins.bool = ...,
+        priority: _builtins.int = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_error_traceback", b"_error_traceback", "_progress", b"_progress", "error", b"error", "error_traceback", b"error_traceback", "finished_at", b"finished_at", "progress", b"progress", "started_at", b"started_at", "submitted_at", b"submitted_at", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_error_traceback", b"_error_traceback", "_progress", b"_progress", "error", b"error", "error_traceback", b"error_traceback", "finished_at", b"finished_at", "not_before", b"not_before", "progress", b"progress", "started_at", b"started_at", "submitted_at", b"submitted_at", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_error_traceback", b"_error_traceback", "_progress", b"_progress", "artifact_id", b"artifact_id", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "config_id", b"config_id", "error", b"error", "error_reason", b"error_reason", "error_traceback", b"error_traceback", "finished_at", b"finished_at", "id", b"id", "kind", b"kind", "last_sequence", b"last_sequence", "model_id", b"model_id", "progress", b"progress", "runner_id", b"runner_id", "stage", b"stage", "started_at", b"started_at", "status", b"status", "submitted_at", b"submitted_at", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_error_traceback", b"_error_traceback", "_progress", b"_progress", "artifact_id", b"artifact_id", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "config_id", b"config_id", "error", b"error", "error_reason", b"error_reason", "error_traceback", b"error_traceback", "finished_at", b"finished_at", "id", b"id", "kind", b"kind", "last_sequence", b"last_sequence", "model_id", b"model_id", "not_before", b"not_before", "priority", b"priority", "progress", b"progress", "runner_id", b"runner_id", "stage", b"stage", "started_at", b"started_at", "status", b"status", "submitted_at", b"submitted_at", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015

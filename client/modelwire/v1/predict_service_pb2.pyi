@@ -233,12 +233,15 @@ class SubmitPredictionRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     PREDICTION_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """The model: the id of a trained-model artifact. Required."""
     request_id: _builtins.str
     """Makes a retry safe: the same id gives the same job. At most 100 characters."""
     prediction_id: _builtins.str
     """A ULID for the prediction, chosen by the caller. Empty: the server chooses."""
+    priority: _builtins.int
+    """Jobs with a higher priority begin first; among equals the oldest does. -1000 to 1000."""
     @_builtins.property
     def historic(self) -> _frame_pb2.Frame:
         """What is known of the past. Required, may have zero rows."""
@@ -275,10 +278,11 @@ class SubmitPredictionRequest(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         prediction_id: _builtins.str = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["future", b"future", "geo", b"geo", "historic", b"historic", "run_info", b"run_info", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "future", b"future", "geo", b"geo", "historic", b"historic", "prediction_id", b"prediction_id", "request_id", b"request_id", "run_info", b"run_info", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "future", b"future", "geo", b"geo", "historic", b"historic", "prediction_id", b"prediction_id", "priority", b"priority", "request_id", b"request_id", "run_info", b"run_info", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,12 +36,15 @@ class TrainRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     config_id: _builtins.str
     """The config to train with. Required."""
     request_id: _builtins.str
     """Makes a retry safe: the same id gives the same job. At most 100 characters."""
     model_id: _builtins.str
     """A ULID for the model, chosen by the caller. Empty: the server chooses."""
+    priority: _builtins.int
+    """Jobs with a higher priority begin first; among equals the oldest does. -1000 to 1000."""
     @_builtins.property
     def data(self) -> _frame_pb2.Frame:
         """The data to train on. Required."""
@@ -73,10 +76,11 @@ class TrainRequest(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         model_id: _builtins.str = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "geo", b"geo", "run_info", b"run_info", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_id", b"config_id", "data", b"data", "geo", b"geo", "model_id", b"model_id", "request_id", b"request_id", "run_info", b"run_info", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_id", b"config_id", "data", b"data", "geo", b"geo", "model_id", b"model_id", "priority", b"priority", "request_id", b"request_id", "run_info", b"run_info", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

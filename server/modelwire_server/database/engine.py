@@ -1,15 +1,16 @@
-"""The database: one writer, several readers, and transactions that are functions."""
+"""The database: SQLite or PostgreSQL, behind transactions that are functions."""
 
 import asyncio
+import secrets
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
-from ..errors import StorageFull
+from ..errors import FieldViolation, InvalidField, ModelwireError, StorageFull, StorageUnavailable
 from .migrations import migrate
 
 T = TypeVar("T")
@@ -17,36 +18,52 @@ T = TypeVar("T")
 # What a store function takes: a connection inside a transaction.
 Transaction = sa.Connection
 
+# PostgreSQL's codes (SQLSTATE) for: serialization failure, deadlock.
+_COLLISIONS = ("40001", "40P01")
+# Its classes for: connections, resources, intervention of an operator such as a shutdown.
+_GOING = ("08", "53", "57")
+_DISK_FULL = ("53100", "disk is full", "disk I/O error")
+# Another transaction may win a race again and again, but not for ever.
+_TRIES = 5
+
 
 class Database:
     """Runs functions inside transactions, in threads of its own.
 
     On SQLite all writes go through one thread, so that none meets a lock; readers have a snapshot each (WAL) and never wait for it.
+    PostgreSQL takes several writers; a function that collides with another is run again, so it must change nothing but the database.
     """
 
     def __init__(self, engine: sa.Engine, *, readers: int) -> None:
-        self._engine = engine
-        writers = 1 if engine.dialect.name == "sqlite" else readers
-        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="database-write")
+        self.engine = engine
+        self.is_shared = engine.dialect.name == "postgresql"
+        # A transaction for a few reads would cost more than the reads. SQLite's connections are set up so from the start.
+        self._reading_engine = engine.execution_options(isolation_level="AUTOCOMMIT") if self.is_shared else engine
+        self._writers = ThreadPoolExecutor(readers if self.is_shared else 1, thread_name_prefix="database-write")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="database-read")
 
     @classmethod
     async def open(cls, url: str, *, readers: int = 4) -> "Database":
-        """Connects, and brings the tables to the newest version."""
+        """Connects, and brings the tables to the newest version. Raises StorageUnavailable, InvalidField."""
         engine = make_engine(url, readers)
-        await asyncio.to_thread(migrate, engine)
+        await asyncio.to_thread(_translated, lambda: migrate(engine))
         return cls(engine, readers=readers)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        """Runs `work` on a consistent view of the data and returns what it returns."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._reading, work)
+        """Runs `work` and returns what it returns. Raises StorageUnavailable."""
+        return await self._in(self._readers, lambda: self._reading(work))
+
+    async def snapshot(self, work: Callable[[Transaction], T]) -> T:
+        """Runs `work` on one state of the data, however long it takes. Raises StorageUnavailable."""
+        return await self._in(self._readers, lambda: self._on_snapshot(work))
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """Runs `work` in one transaction: all of it is durable when this returns, none of it if `work` raises. Raises StorageFull."""
-        return await asyncio.get_running_loop().run_in_executor(self._writers, self._writing, work)
+        """Runs `work` in one transaction: all of it is durable when this returns, none of it if `work` raises. Raises StorageFull,
+        StorageUnavailable."""
+        return await self._in(self._writers, lambda: self._writing(work))
 
     async def check(self) -> None:
-        """Raises if the database does not answer."""
+        """Raises StorageUnavailable if the database does not answer."""
         await self.read(lambda tx: tx.execute(sa.select(1)))
 
     async def close(self) -> None:
@@ -55,30 +72,63 @@ class Database:
     def _close(self) -> None:
         self._writers.shutdown()
         self._readers.shutdown()
-        self._engine.dispose()
+        self.engine.dispose()
+
+    async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, _translated, work)
 
     def _reading(self, work: Callable[[Transaction], T]) -> T:
-        with self._engine.connect() as connection:
+        with self._reading_engine.connect() as connection:
+            return work(connection)
+
+    def _on_snapshot(self, work: Callable[[Transaction], T]) -> T:
+        engine = self.engine.execution_options(isolation_level="REPEATABLE READ") if self.is_shared else self.engine
+        with engine.connect() as connection, connection.begin():
+            if not self.is_shared:
+                connection.exec_driver_sql("BEGIN")
             return work(connection)
 
     def _writing(self, work: Callable[[Transaction], T]) -> T:
-        try:
-            with self._engine.connect() as connection, connection.begin():
-                if self._engine.dialect.name == "sqlite":
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                return work(connection)
-        except OperationalError as error:
-            if "disk is full" in str(error.orig) or "disk I/O error" in str(error.orig):
-                raise StorageFull("the disk that holds the database is full") from error
-            raise
+        for _ in range(_TRIES - 1):
+            try:
+                return self._write_once(work)
+            except (IntegrityError, OperationalError) as error:
+                # Somebody else was faster: what `work` finds now tells it so.
+                if not self.is_shared or (isinstance(error, OperationalError) and _sqlstate(error) not in _COLLISIONS):
+                    raise
+        return self._write_once(work)
+
+    def _write_once(self, work: Callable[[Transaction], T]) -> T:
+        with self.engine.connect() as connection, connection.begin():
+            if not self.is_shared:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return work(connection)
 
 
 def make_engine(url: str, readers: int) -> sa.Engine:
-    """An engine whose connections are kept, one for each thread."""
-    engine = sa.create_engine(url, pool_size=readers + 1, max_overflow=0, pool_use_lifo=True)
+    """An engine whose connections are kept, one for each thread. Raises InvalidField if the URL is not of a database that can be used."""
+    engine = sa.create_engine(database_url(url), pool_size=2 * readers + 1, max_overflow=0, pool_use_lifo=True, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite)
-    return engine
+    # Tells this process's own notifications from those of others.
+    return engine.execution_options(sender=secrets.token_hex(8))
+
+
+def database_url(text: str) -> sa.URL:
+    """What a user writes, as SQLAlchemy wants it: `postgresql://` means psycopg. Raises InvalidField."""
+    try:
+        url = sa.make_url(text)
+    except sa.exc.ArgumentError:
+        raise _no_database(text) from None
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise _no_database(url.render_as_string(hide_password=True))
+    return url
+
+
+def _no_database(text: str) -> InvalidField:
+    return InvalidField.of(FieldViolation("database_url", f"{text!r} is neither sqlite:///FILE nor postgresql://USER@HOST/DATABASE"))
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, record: Any) -> None:
@@ -86,3 +136,34 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _translated(work: Callable[[], T]) -> T:
+    """Runs `work`; what the database cannot do becomes an error of the domain."""
+    try:
+        return work()
+    except DBAPIError as error:
+        if (known := _in_own_words(error)) is None:
+            raise
+        raise known from error
+
+
+def _in_own_words(error: DBAPIError) -> ModelwireError | None:
+    text = f"{_sqlstate(error)} {error.orig}"
+    if any(sign in text for sign in _DISK_FULL):
+        return StorageFull("the disk that holds the database is full")
+    if isinstance(error, DataError) and "NUL" in text:
+        return InvalidField.of(FieldViolation("", "a text holds the character NUL, which cannot be stored"))
+    if error.connection_invalidated or _sqlstate(error)[:2] in _GOING or _is_without_connection(error):
+        first_line = str(error.orig).partition("\n")[0]
+        return StorageUnavailable(f"the database does not answer: {first_line}")
+    return None
+
+
+def _is_without_connection(error: DBAPIError) -> bool:
+    """Whether psycopg could not even ask the server: it has no SQLSTATE to tell then."""
+    return isinstance(error, OperationalError) and type(error.orig).__module__.startswith("psycopg") and not _sqlstate(error)
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
