@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test coverage check format format-check lint types layers contract generated reference protos baseline lock bench wheel clean
+.PHONY: help setup tools demo test coverage check format format-check lint types layers contract generated reference protos baseline lock chaos bench wheel clean
 
 help: ## this list
 	@echo "modelwire: make <target>"
@@ -31,6 +31,9 @@ demo: setup ## a server with an example model, and a tour of it
 
 test: setup ## the whole test suite
 	$(BIN)/python $(MEASURE) -m pytest $(TESTS) $(PYTEST)
+
+chaos: setup ## jobs while servers are killed, the long form; CHAOS="sqlite --seed 7" for less
+	PYTHONPATH=tests/acceptance $(BIN)/python -m chaos $(CHAOS)
 
 coverage: ## the same, measured: at least 90 % of client, runners and server
 	rm -f .coverage .coverage.*

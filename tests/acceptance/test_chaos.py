@@ -1,0 +1,22 @@
+"""The short form of `make chaos`: servers are killed at work, and everything that was promised is kept all the same."""
+
+import random
+from pathlib import Path
+
+import pytest
+from chaos import runs
+
+pytestmark = pytest.mark.slow
+
+JOBS, KILLS = 60, 3
+
+
+@pytest.fixture
+def seed() -> int:
+    return random.randrange(1_000_000)
+
+
+def test_one_server_on_sqlite_keeps_its_promises_through_kill_9(tmp_path: Path, seed: int) -> None:
+    verdict = runs.on_sqlite(tmp_path, jobs=JOBS, kills=KILLS, seed=seed)
+    verdict.show()
+    assert verdict.is_good, f"run again: make chaos CHAOS='sqlite --jobs {JOBS} --kills {KILLS} --seed {seed}'"
