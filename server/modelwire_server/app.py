@@ -16,7 +16,8 @@ import structlog
 import uvicorn
 
 from .artifacts.blobs.files import FileBlobStore
-from .artifacts.tree import ArtifactTree, sweep
+from .artifacts.garbage import collect
+from .artifacts.tree import ArtifactTree
 from .clock import new_id
 from .configs.catalog import ConfigCatalog
 from .database.engine import Database
@@ -66,12 +67,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         data_dir = claim_data_dir(stack, settings.data_dir)
         blobs = FileBlobStore(data_dir / "blobs", max_bytes=settings.max_artifact_bytes)
         await blobs.open()
+        stack.push_async_callback(blobs.close)
         executor = LocalExecutor(settings.targets, slots=settings.max_jobs)
         stack.push_async_callback(executor.close)
         runners = await load_runners(settings.targets, executor)
         database = await Database.open(settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}")
         stack.push_async_callback(database.close)
-        await sweep(database, blobs)
+        await collect(database, blobs)
 
         metrics = ServerMetrics()
         hub = JobHub()

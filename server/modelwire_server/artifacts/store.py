@@ -1,6 +1,7 @@
 """Artifacts in SQL. A node's path holds the ids from its root down, so that a subtree is one range of an index."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from ..configs.store import has_tags
 from ..database.engine import Transaction
 from ..database.tables import artifact_inputs, artifacts, jobs
 from ..paging import Page, PageRequest
-from .model import Artifact, ArtifactInput, Blob
+from .model import WORKSPACE, Artifact, ArtifactInput, Blob
 
 
 def insert(tx: Transaction, artifact: Artifact) -> None:
@@ -112,15 +113,27 @@ def count(tx: Transaction) -> int:
     return tx.execute(sa.select(sa.func.count()).select_from(artifacts)).scalar_one()
 
 
-def referenced_digests(tx: Transaction) -> set[str]:
-    """The digests of all content that an artifact or a job refers to."""
-    of_artifacts = tx.execute(sa.select(artifacts.c.digest).where(artifacts.c.digest.is_not(None))).scalars()
-    found = {digest for digest in of_artifacts if digest}
-    found.update(tx.execute(sa.select(artifact_inputs.c.digest).where(artifact_inputs.c.digest != "")).scalars())
-    for document in tx.execute(sa.select(jobs.c.input)).scalars():
-        found.update(document.get("frames", {}).values())
-        found.update(digest for digest in (document.get("geo"), document.get("model", {}).get("digest")) if digest)
-    return found
+@dataclass(frozen=True, slots=True)
+class References:
+    """The digests of all content that an artifact or a job refers to; `workspaces` are those among them that may be lists of files,
+    whose content is referred to as well."""
+
+    digests: set[str]
+    workspaces: set[str]
+
+
+def references(tx: Transaction) -> References:
+    contents = tx.execute(sa.select(artifacts.c.digest, artifacts.c.content_type).where(artifacts.c.digest.is_not(None))).all()
+    inputs = tx.execute(sa.select(artifact_inputs.c.digest).where(artifact_inputs.c.digest != "")).scalars().all()
+    orders = tx.execute(sa.select(jobs.c.input)).scalars().all()
+    of_artifacts = {digest for digest, _ in contents}
+    # A job may still work with a model whose artifact is gone, and with it what tells whether it is a workspace.
+    models = {order["model"]["digest"] for order in orders if order.get("model")}
+    frames = {digest for order in orders for digest in (*order.get("frames", {}).values(), order.get("geo")) if digest}
+    return References(
+        digests={*of_artifacts, *inputs, *models, *frames},
+        workspaces={digest for digest, content_type in contents if content_type == WORKSPACE} | (models - of_artifacts),
+    )
 
 
 def below(path: str) -> sa.ColumnElement[bool]:

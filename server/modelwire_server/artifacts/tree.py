@@ -276,12 +276,3 @@ def check_depth(level: int) -> None:
 
 def not_found(artifact_id: str) -> ArtifactNotFound:
     return ArtifactNotFound(f"Artifact {artifact_id} not found", artifact=artifact_id)
-
-
-async def sweep(database: Database, blobs: BlobStore) -> int:
-    """Deletes content that nothing refers to and returns how much. Only for the start, when nothing is on its way in."""
-    wanted = await database.read(store.referenced_digests)
-    unwanted = [digest async for digest in blobs.digests() if digest not in wanted]
-    for digest in unwanted:
-        await blobs.delete(digest)
-    return len(unwanted)

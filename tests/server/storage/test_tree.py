@@ -1,22 +1,18 @@
 import contextlib
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelwire_server.artifacts.blobs.files import FileBlobStore
-from modelwire_server.artifacts.model import Blob
-from modelwire_server.artifacts.tree import NewArtifact, sweep
+from modelwire_server.artifacts.blobs.interface import Usage
+from modelwire_server.artifacts.tree import NewArtifact
 from modelwire_server.errors import (
     AlreadyExists,
     ArtifactCycle,
     ArtifactNotFound,
-    ContentCorrupted,
-    ContentTooLarge,
     DigestMismatch,
     NoContent,
     ParentNotFound,
@@ -44,8 +40,7 @@ def test_content_comes_back_and_equal_content_is_stored_once(with_storage: Run) 
         assert first.blob == second.blob
         assert await read(storage, first.blob.digest) == b"the content"
         assert await read(storage, first.blob.digest, offset=4) == b"content"
-        assert [digest async for digest in storage.blobs.digests()] == [first.blob.digest]
-        assert await storage.blobs.verify(first.blob.digest)
+        assert await storage.blobs.usage() == Usage(1, len(b"the content"))
         assert (first.type, first.content_type, second.content_type) == ("generic", "text/plain", "application/octet-stream")
 
     with_storage(use)
@@ -56,57 +51,7 @@ def test_a_digest_that_does_not_fit_stores_nothing(with_storage: Run) -> None:
         with pytest.raises(DigestMismatch):
             await received(storage, NewArtifact(digest="sha256:" + "0" * 64), b"x")
         assert await storage.tree.count() == 0
-        assert await sweep(storage.database, storage.blobs) == 1
         assert not any(storage.blobs.scratch.iterdir())
-
-    with_storage(use)
-
-
-def test_content_above_the_limit_is_refused(with_storage: Run) -> None:
-    async def use(storage: Any) -> None:
-        with pytest.raises(ContentTooLarge):
-            await storage.blobs.put(bytes(1 << 25))
-        assert not any(storage.blobs.scratch.iterdir())
-
-    with_storage(use)
-
-
-def test_damaged_and_missing_content_is_noticed(with_storage: Run) -> None:
-    async def use(storage: Any) -> None:
-        blob = await storage.blobs.put(b"good")
-        path = await storage.blobs.local_path(blob.digest)
-        path.chmod(0o600)
-        path.write_bytes(b"evil")
-        assert not await storage.blobs.verify(blob.digest)
-        await storage.blobs.delete(blob.digest)
-        with pytest.raises(ContentCorrupted):
-            await storage.blobs.local_path(blob.digest)
-        with pytest.raises(ContentCorrupted):
-            await storage.blobs.local_path("sha256:../../etc/passwd")
-
-    with_storage(use)
-
-
-def test_what_an_earlier_process_left_unfinished_is_removed(with_storage: Run, tmp_path: Path) -> None:
-    async def use(storage: Any) -> None:
-        (storage.blobs.scratch / "left").write_bytes(b"x")
-        again = FileBlobStore(tmp_path / "blobs", max_bytes=1)
-        await again.open()
-        assert not any(again.scratch.iterdir())
-
-    with_storage(use)
-
-
-def test_a_file_is_adopted_under_its_digest(with_storage: Run) -> None:
-    async def use(storage: Any) -> None:
-        blob = await storage.blobs.put(b"abc")
-        for _ in range(2):
-            path = storage.blobs.scratch / "made"
-            path.write_bytes(b"abc")
-            await storage.blobs.adopt(path, blob)
-            assert not path.exists()
-        with pytest.raises(ContentTooLarge):
-            await storage.blobs.adopt(path, Blob(blob.digest, 1 << 30))
 
     with_storage(use)
 

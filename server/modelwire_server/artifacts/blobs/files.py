@@ -1,49 +1,58 @@
 """Content as files, named by their SHA-256."""
 
 import asyncio
-import errno
+import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import TypeVar
 
-from ...errors import ContentCorrupted, ContentTooLarge, StorageFull
+from ...clock import new_id
+from ...errors import ContentCorrupted
 from ..model import Blob
+from .interface import StoredBlob, Usage
+from .names import CONTENT, TRASH, digest_of, missing, name_of
+from .scratch import Scratch
+from .writing import ScratchWriter, full_disk_is_storage_full, too_large
 
-# Writes smaller than this are collected, since handing each to a thread would cost more than writing it.
-BUFFER = 1 << 20
+T = TypeVar("T")
+
+# Content that is discarded and restored at the same moment by many is looked for so often, in both places.
+LOOKS = 5
 
 
 class FileBlobStore:
-    """Stores content below `root`/sha256; `root`/scratch holds what is not finished. A file appears under its name complete or not at
-    all: it is written aside, synced, then renamed."""
+    """Stores content below `root`/sha256, where a file appears complete or not at all: it is written aside, synced, then renamed.
+
+    Several processes may share the folder. `root`/trash holds what was discarded, `root`/scratch what is not finished. Every move
+    between them is one rename, so content is always in one place or the other.
+    """
 
     def __init__(self, root: Path, *, max_bytes: int) -> None:
-        self._root = root / "sha256"
-        self._scratch = root / "scratch"
+        self._content = root / CONTENT
+        self._trash = root / TRASH
+        self._scratch = Scratch(root / "scratch")
         self._max_bytes = max_bytes
 
     @property
     def scratch(self) -> Path:
-        return self._scratch
+        return self._scratch.path
 
     async def open(self) -> None:
-        """Makes the folders and removes what an earlier process left unfinished."""
-        await asyncio.to_thread(self._open)
+        """Makes the folders and removes what processes that are gone left unfinished."""
+        await asyncio.to_thread(self._scratch.open)
 
-    def _open(self) -> None:
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self._scratch.mkdir(parents=True)
-        self._root.mkdir(parents=True, exist_ok=True)
+    async def close(self) -> None:
+        await asyncio.to_thread(self._scratch.close)
 
     @asynccontextmanager
-    async def writer(self) -> AsyncIterator["FileBlobWriter"]:
+    async def writer(self) -> AsyncIterator[ScratchWriter]:
         # Not in a thread: a caller that is canceled meanwhile would leave the file behind.
-        writer = FileBlobWriter(self, self._max_bytes)
+        writer = ScratchWriter(self.scratch, self._max_bytes, self.adopt)
         try:
             yield writer
         finally:
@@ -60,105 +69,158 @@ class FileBlobStore:
         await asyncio.to_thread(self._adopt, path, blob)
 
     async def local_path(self, digest: str) -> Path:
-        path = self._path(digest)
-        if not await asyncio.to_thread(path.exists):
-            raise ContentCorrupted(f"the content {digest} is missing from the store", digest=digest)
-        return path
+        def find(path: Path) -> Path:
+            path.stat()
+            return path
+
+        return await asyncio.to_thread(self._found, digest, find)
 
     async def read(self, digest: str, *, offset: int = 0, chunk_size: int = 1 << 20) -> AsyncIterator[bytes]:
-        path = await self.local_path(digest)
-        with await asyncio.to_thread(path.open, "rb") as file:
+        with await asyncio.to_thread(self._found, digest, lambda path: path.open("rb")) as file:
             file.seek(offset)
             while chunk := await asyncio.to_thread(file.read, chunk_size):
                 yield chunk
 
     async def verify(self, digest: str) -> bool:
-        return await asyncio.to_thread(self._verify, digest)
+        try:
+            return await asyncio.to_thread(self._found, digest, lambda path: file_digest(path) == digest)
+        except ContentCorrupted:
+            return False
 
-    async def digests(self) -> AsyncIterator[str]:
-        for path in await asyncio.to_thread(lambda: list(self._root.glob("??/*"))):
-            yield f"sha256:{path.parent.name}{path.name}"
+    async def usage(self) -> Usage:
+        sizes = [blob.size async for blob in self.entries()]
+        return Usage(len(sizes), sum(sizes))
 
-    async def delete(self, digest: str) -> None:
-        await asyncio.to_thread(self._path(digest).unlink, missing_ok=True)
+    def entries(self) -> AsyncIterator[StoredBlob]:
+        return stored_below(self._content)
 
-    def _path(self, digest: str) -> Path:
-        name = digest.removeprefix("sha256:")
-        if len(name) != 64 or not set(name) <= set("0123456789abcdef"):
-            raise ContentCorrupted(f"{digest!r} is no digest", digest=digest)
-        return self._root / name[:2] / name[2:]
+    async def discard(self, digest: str) -> None:
+        await asyncio.to_thread(self._move, self._path(self._content, digest), self._path(self._trash, digest))
+
+    async def restore(self, digest: str) -> bool:
+        return await asyncio.to_thread(self._restore, digest)
+
+    def trash(self) -> AsyncIterator[StoredBlob]:
+        return stored_below(self._trash)
+
+    async def purge(self, discarded: StoredBlob) -> bool:
+        return await asyncio.to_thread(self._purge, discarded)
+
+    def _path(self, folder: Path, digest: str) -> Path:
+        return folder / name_of(digest)
 
     def _adopt(self, path: Path, blob: Blob) -> None:
-        target = self._path(blob.digest)
         with full_disk_is_storage_full():
-            if target.exists():
+            if self._renew(blob.digest):
                 path.unlink()
-                return
-            target.parent.mkdir(exist_ok=True)
-            path.chmod(0o444)
-            path.replace(target)
+            else:
+                self._store(path, self._path(self._content, blob.digest))
+
+    def _renew(self, digest: str) -> bool:
+        """Whether the content is stored, which counts from now on: a collection that is under way may have found it old."""
+        path = self._path(self._content, digest)
+        for _ in range(LOOKS):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path)
+                return True
+            if not self._restore(digest) and not path.exists():
+                return False
+        return False
+
+    def _store(self, path: Path, target: Path) -> None:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            # Through another name of the same file somebody could change it later.
+            if os.fstat(handle).st_nlink > 1:
+                path = replace_by_copy(path)
+                os.close(handle)
+                handle = os.open(path, os.O_RDONLY)
+            os.fchmod(handle, 0o444)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.utime(path)
+        make_folder(target.parent)
+        path.replace(target)
+        sync_folder(target.parent)
+
+    def _found(self, digest: str, use: Callable[[Path], T]) -> T:
+        """What `use` makes of the content's file. Raises ContentCorrupted if there is none, in the trash neither."""
+        path = self._path(self._content, digest)
+        for _ in range(LOOKS):
+            with contextlib.suppress(FileNotFoundError):
+                return use(path)
+            self._restore(digest)
+        raise missing(digest)
+
+    def _restore(self, digest: str) -> bool:
+        return self._move(self._path(self._trash, digest), self._path(self._content, digest))
+
+    def _move(self, source: Path, target: Path) -> bool:
+        """Moves content; its time becomes that of the move. Whether it was at its source."""
+        with full_disk_is_storage_full():
+            make_folder(target.parent)
+            try:
+                os.utime(source)
+                source.rename(target)
+            except FileNotFoundError:
+                return False
             sync_folder(target.parent)
+            return True
 
-    def _verify(self, digest: str) -> bool:
-        path = self._path(digest)
-        if not path.exists():
+    def _purge(self, discarded: StoredBlob) -> bool:
+        aside = self.scratch / f"purged-{new_id()}"
+        try:
+            self._path(self._trash, discarded.digest).rename(aside)
+        except FileNotFoundError:
             return False
-        with path.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest
+        if time_of(aside.stat()) != discarded.modified_at:
+            aside.replace(self._path(self._content, discarded.digest))
+            return False
+        aside.unlink()
+        return True
 
 
-class FileBlobWriter:
-    """Content on its way into a file."""
+async def stored_below(folder: Path) -> AsyncIterator[StoredBlob]:
+    """All content below a folder, read a subfolder at a time."""
+    for subfolder in await asyncio.to_thread(lambda: sorted(folder.glob("??"))):
+        for blob in await asyncio.to_thread(_stored_in, subfolder):
+            yield blob
 
-    def __init__(self, store: FileBlobStore, max_bytes: int) -> None:
-        self._store = store
-        self._max_bytes = max_bytes
-        self._hash = hashlib.sha256()
-        self._pending: list[bytes] = []
-        self._pending_size = 0
-        self.size = 0
-        with full_disk_is_storage_full():
-            handle, name = tempfile.mkstemp(dir=store.scratch)
-        self._file: BinaryIO = os.fdopen(handle, "wb", buffering=0)
-        self.path = Path(name)
 
-    async def write(self, data: bytes) -> None:
-        self.size += len(data)
-        if self.size > self._max_bytes:
-            raise too_large(self._max_bytes)
-        self._pending.append(data)
-        self._pending_size += len(data)
-        if self._pending_size >= BUFFER:
-            await self.flush()
+def _stored_in(folder: Path) -> list[StoredBlob]:
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            digest = digest_of(f"{folder.name}/{entry.name}")
+            with contextlib.suppress(FileNotFoundError):
+                if digest is not None:
+                    state = entry.stat()
+                    found.append(StoredBlob(digest, state.st_size, time_of(state)))
+    return found
 
-    async def flush(self) -> None:
-        """Writes what was collected, so that it can be read at `path`."""
-        pending, self._pending, self._pending_size = self._pending, [], 0
-        if pending:
-            await asyncio.to_thread(self._write, pending)
 
-    async def commit(self) -> Blob:
-        await self.flush()
-        await asyncio.to_thread(self._sync)
-        blob = Blob(f"sha256:{self._hash.hexdigest()}", self.size)
-        await self._store.adopt(self.path, blob)
-        return blob
+def time_of(state: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(state.st_mtime, UTC)
 
-    def discard(self) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
 
-    def _write(self, chunks: list[bytes]) -> None:
-        with full_disk_is_storage_full():
-            for chunk in chunks:
-                self._hash.update(chunk)
-                rest = memoryview(chunk)
-                while rest:
-                    rest = rest[self._file.write(rest) :]
+def file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
-    def _sync(self) -> None:
-        with full_disk_is_storage_full():
-            os.fsync(self._file.fileno())
+
+def replace_by_copy(path: Path) -> Path:
+    """Makes a file that has other names one that has none."""
+    copy = path.with_name(f"{path.name}.copy")
+    shutil.copyfile(path, copy)
+    return copy.replace(path)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder that stays after a crash."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -168,17 +230,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def too_large(limit: int) -> ContentTooLarge:
-    return ContentTooLarge(f"the content is larger than {limit} bytes, the most that is stored", limit=limit)
-
-
-@contextmanager
-def full_disk_is_storage_full() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull("the disk that holds the content is full") from error
-        raise

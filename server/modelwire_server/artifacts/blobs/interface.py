@@ -1,11 +1,35 @@
-"""Where content lives. Content is addressed by its digest, so equal content is stored once and never changes."""
+"""Where content lives. Content is addressed by its digest, so equal content is stored once and never changes.
+
+Several servers may share one store. Nothing is deleted at once: what is not wanted is discarded, which puts it into the trash, and
+whoever looks for it there gets it back; only what stayed in the trash for long is purged. So an upload of content that is being
+discarded at the same moment loses nothing.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from ..model import Blob
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """Content as it lies in the store. `size` is in bytes; `modified_at` is when it was stored, discarded or restored."""
+
+    digest: str
+    size: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much is stored, without the trash: so many blobs, so many bytes."""
+
+    count: int
+    bytes: int
 
 
 class BlobWriter(Protocol):
@@ -30,11 +54,18 @@ class BlobWriter(Protocol):
 
 
 class BlobStore(Protocol):
-    """Stores content. Methods raise StorageFull when there is no space, ContentCorrupted when content is gone or damaged."""
+    """Stores content. Methods raise StorageFull when there is no space, ContentCorrupted when content is gone or damaged,
+    StorageUnavailable when the store does not answer."""
+
+    async def open(self) -> None:
+        """Makes the store ready, and removes what processes that are gone left unfinished."""
+
+    async def close(self) -> None:
+        """Removes what this process left unfinished."""
 
     @property
     def scratch(self) -> Path:
-        """A folder on the store's own file system, for files that will be adopted."""
+        """A local folder of this process, for files that will be adopted."""
 
     def writer(self) -> AbstractAsyncContextManager[BlobWriter]: ...
 
@@ -42,19 +73,31 @@ class BlobStore(Protocol):
         """Stores small content in one call."""
 
     async def adopt(self, path: Path, blob: Blob) -> None:
-        """Takes over a finished file whose digest its writer computed; the file is gone afterwards."""
+        """Takes over a finished file below `scratch` whose digest its writer computed; the file is gone afterwards."""
 
     async def local_path(self, digest: str) -> Path:
-        """A local file with the content, for reading only."""
+        """A local file with the content, for reading only. To be opened soon: only open files stay for as long as they are needed."""
 
     def read(self, digest: str, *, offset: int = 0, chunk_size: int = 1 << 20) -> AsyncIterator[bytes]:
         """Streams the content from `offset`."""
 
     async def verify(self, digest: str) -> bool:
-        """Whether the content still has its digest."""
+        """Whether the content is there and still has its digest."""
 
-    def digests(self) -> AsyncIterator[str]:
-        """All stored digests, in no order."""
+    async def usage(self) -> Usage:
+        """How much is stored."""
 
-    async def delete(self, digest: str) -> None:
-        """Forgets the content; unknown digests are fine."""
+    def entries(self) -> AsyncIterator[StoredBlob]:
+        """All stored content, in no order."""
+
+    async def discard(self, digest: str) -> None:
+        """Puts content into the trash; unknown digests are fine."""
+
+    async def restore(self, digest: str) -> bool:
+        """Takes content out of the trash; whether it was only there."""
+
+    def trash(self) -> AsyncIterator[StoredBlob]:
+        """What was discarded and not restored, in no order."""
+
+    async def purge(self, discarded: StoredBlob) -> bool:
+        """Deletes for good what trash() told of; whether that was done. What was restored or discarded anew since then stays."""
