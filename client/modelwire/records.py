@@ -114,6 +114,8 @@ class JobRecord:
     timeout: float | None = field(default=None, repr=False)
     cancel_requested: bool = field(default=False, repr=False)
     last_sequence: int = field(default=0, repr=False)
+    priority: int = field(default=0, repr=False)
+    not_before: datetime | None = field(default=None, repr=False)
     submitted_at: datetime | None = field(default=None, repr=False)
     started_at: datetime | None = field(default=None, repr=False)
     finished_at: datetime | None = field(default=None, repr=False)
@@ -266,11 +268,13 @@ def job_fields(job: job_service_pb2.Job) -> dict[str, Any]:
         "timeout": job.timeout.ToTimedelta().total_seconds() if job.HasField("timeout") else None,
         "cancel_requested": job.cancel_requested,
         "last_sequence": job.last_sequence,
+        "priority": job.priority,
         **{name: _time(getattr(job, name)) if job.HasField(name) else None for name in _JOB_TIMES},
     }
 
 
-_JOB_TIMES: tuple[Literal["submitted_at", "started_at", "finished_at"], ...] = ("submitted_at", "started_at", "finished_at")
+JobTime = Literal["submitted_at", "started_at", "finished_at", "not_before"]
+_JOB_TIMES: tuple[JobTime, ...] = ("submitted_at", "started_at", "finished_at", "not_before")
 _METADATA_TEXTS = tuple(f.name for f in runner_service_pb2.ModelMetadata.DESCRIPTOR.fields if f.name != "author_assessed_status")
 
 

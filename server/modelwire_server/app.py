@@ -9,25 +9,27 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
 import structlog
 import uvicorn
 
-from .artifacts.blobs.files import FileBlobStore
+from .artifacts.blobs.opening import open_blob_store
 from .artifacts.garbage import collect
 from .artifacts.tree import ArtifactTree
 from .clock import new_id
 from .configs.catalog import ConfigCatalog
 from .database.engine import Database
+from .database.notifications import Listener, Topic
 from .execution.local import LocalExecutor
 from .gateway.http import http_app
 from .inference.models import ModelCache
 from .inference.predictor import Predictor
 from .jobs import store as job_store
 from .jobs.desk import JobDesk
-from .jobs.dispatcher import Dispatcher
+from .jobs.dispatcher import Capacity, Dispatcher
 from .jobs.hub import JobHub
 from .jobs.model import JobKind
 from .jobs.submission import JobQueue
@@ -65,7 +67,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """A server from start to drained end. Raises StartError."""
     async with AsyncExitStack() as stack:
         data_dir = claim_data_dir(stack, settings.data_dir)
-        blobs = FileBlobStore(data_dir / "blobs", max_bytes=settings.max_artifact_bytes)
+        blobs = open_blob_store(
+            settings.blobs_url, data_dir, max_bytes=settings.max_artifact_bytes, cache_bytes=settings.blob_cache_bytes
+        )
         await blobs.open()
         stack.push_async_callback(blobs.close)
         executor = LocalExecutor(settings.targets, slots=settings.max_jobs)
@@ -77,7 +81,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
         metrics = ServerMetrics()
         hub = JobHub()
-        queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs)
+        queue = JobQueue(
+            database,
+            hub,
+            max_pending=settings.max_pending_jobs,
+            max_pending_of={r.info.id: r.max_pending for r in runners.all() if r.max_pending},
+        )
 
         def forget(ids: Sequence[str]) -> None:
             for gone in ids:
@@ -104,11 +113,30 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             hub=hub,
             executor=executor,
             work={JobKind.TRAIN: training, JobKind.PREDICT: prediction},
-            slots=settings.max_jobs,
-            slots_of={r.info.id: r.max_concurrency for r in runners.all() if r.max_concurrency},
-            worker_id=new_id(),
+            capacity=Capacity(
+                slots=settings.max_jobs,
+                policies={r.info.id: r.retry for r in runners.all()},
+                limits={r.info.id: r.max_concurrency for r in runners.all() if r.max_concurrency},
+                lease=timedelta(seconds=settings.lease_seconds),
+            ),
+            worker_id=worker_id(data_dir),
         )
         desk = JobDesk(database, hub, dispatcher.stop)
+
+        def on_notice(topic: Topic, id: str) -> None:
+            """Another server on this database has something to tell."""
+            match topic:
+                case Topic.JOB:
+                    hub.notify(id)
+                case Topic.WORK:
+                    hub.work.set()
+                case Topic.STOP:
+                    dispatcher.stop(id)
+                case Topic.GONE:
+                    forget([id])
+
+        listener = Listener(database, on_notice, hub.notify_all)
+        stack.push_async_callback(listener.close)
         domain = Domain(
             runners=runners,
             configs=configs,
@@ -130,6 +158,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         health = await add_services(server, domain, settings=settings, metrics=metrics)
         grpc_port = bind(server, settings)
         http = HttpServer(http_app(checks={"database": database.check}, metrics=metrics), settings)
+        listener.start()
+        desk.start()
+        stack.push_async_callback(desk.close)
         await dispatcher.start()
         await server.start()
         await http.start()
@@ -177,6 +208,15 @@ def claim_data_dir(stack: AsyncExitStack, folder: Path) -> Path:
             f"the data folder {folder} cannot be written: {error.strerror}; give --data-dir a folder that can"
         ) from None
     return folder.resolve()
+
+
+def worker_id(data_dir: Path) -> str:
+    """Who this server is to others on its database. It stays the same, so that what an earlier process was at work on when it was
+    killed is known to be lost at once."""
+    file = data_dir / "worker"
+    if not file.exists():
+        file.write_text(new_id())
+    return file.read_text().strip()
 
 
 def bind(server: grpc.aio.Server, settings: Settings) -> int:

@@ -22,7 +22,7 @@ def require_geo(info: RunnerInfo, geo: object) -> None:
 
 def fingerprint_of(job: Job, chosen_id: str) -> str:
     """The same for two submissions that ask for the same; a retry is told from a reused request id by it."""
-    asked = [job.kind, job.runner_id, job.config_id, job.model_id, job.input, job.timeout, chosen_id]
+    asked = [job.kind, job.runner_id, job.config_id, job.model_id, job.input, job.timeout, job.priority, chosen_id]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from modelwire_runners import RetryPolicy
-
 from .artifacts.blobs.interface import BlobStore
 from .artifacts.model import PREDICTION_TYPE, PREDICTION_WORKSPACE_TYPE, Artifact, ArtifactInput, Blob
 from .artifacts.tree import ArtifactTree
@@ -51,6 +49,7 @@ class PredictionOrder:
     timeout: float | None = None
     tags: tuple[str, ...] = ()
     prediction_id: str = ""
+    priority: int = 0
 
 
 class Prediction:
@@ -112,6 +111,7 @@ class Prediction:
             model_id=model.id,
             artifact_id=order.prediction_id or new_id(),
             timeout=order.timeout or self._timeout,
+            priority=order.priority,
             input={
                 "frames": {"historic": order.historic.blob.digest, "future": order.future.blob.digest},
                 "geo": order.geo and order.geo.digest,
@@ -173,6 +173,3 @@ class Prediction:
         )
         self._tree.insert_made(tx, workspace)
         return [artifact_made(workspace)]
-
-    def retry(self, job: Job) -> RetryPolicy:
-        return self._runners.served(job.runner_id).retry

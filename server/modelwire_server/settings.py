@@ -38,7 +38,18 @@ class Settings(BaseSettings):
     grpc_port: Port = Field(50051, description="The gRPC port. 0 means a free one.")
     http_port: Port = Field(8000, description="The HTTP port: health and metrics. 0 means a free one.")
     data_dir: Path = Field(Path("modelwire-data"), description="The folder for the database and all content.")
-    database_url: str = Field("", description="An SQLAlchemy URL. Empty: an SQLite file in the data folder.")
+    database_url: str = Field(
+        "",
+        description="`postgresql://USER@HOST/DATABASE`, which several servers may share. Empty: an SQLite file in the data folder.",
+    )
+    blobs_url: str = Field(
+        "",
+        description="Where content is kept: a folder that all servers see, or a bucket such as `s3://BUCKET/PREFIX`. Empty: a folder "
+        "in the data folder.",
+    )
+    blob_cache_bytes: Bytes = Field(
+        ByteSize(10 * GIB), description="With content in a bucket: so much of it is kept in the data folder, to be read again."
+    )
 
     max_jobs: Count = Field(
         default_factory=lambda: os.cpu_count() or 1, description="So many jobs run at once. The number of cores by default."
@@ -46,6 +57,10 @@ class Settings(BaseSettings):
     max_pending_jobs: Count = Field(10_000, description="So many jobs may wait; more are refused with OVERLOADED.")
     max_waiting_predictions: Count = Field(
         1_000, description="So many predictions may be under way at once; more are refused with OVERLOADED."
+    )
+    lease_seconds: Annotated[float, Field(ge=0.5, le=3600)] = Field(
+        15.0,
+        description="Jobs of a server that is silent for so long are lost: they run again elsewhere, or fail with WORKER_LOST.",
     )
     job_timeout: Seconds | None = Field(
         None, description="A job without a timeout of its own is ended after so long. Unset: only the runner's limits hold."

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelwire_runners import RetryPolicy
-
 from .artifacts.blobs.interface import BlobStore
 from .artifacts.model import MODEL_TYPE, TRAINING_WORKSPACE_TYPE, Artifact, ArtifactInput, Blob
 from .artifacts.tree import ArtifactTree
@@ -35,6 +33,7 @@ class TrainingOrder:
     timeout: float | None = None
     tags: tuple[str, ...] = ()
     model_id: str = ""
+    priority: int = 0
 
 
 class Training:
@@ -71,6 +70,7 @@ class Training:
             config_id=config.id,
             artifact_id=order.model_id or new_id(),
             timeout=order.timeout or self._timeout,
+            priority=order.priority,
             input={
                 "frames": {"data": order.data.blob.digest},
                 "geo": order.geo and order.geo.digest,
@@ -126,6 +126,3 @@ class Training:
         self._tree.insert_made(tx, workspace)
         self._configs.link_made(tx, job.config_id, workspace.id)
         return [artifact_made(workspace)]
-
-    def retry(self, job: Job) -> RetryPolicy:
-        return self._runners.served(job.runner_id).retry

@@ -96,6 +96,7 @@ class AsyncModel(AsyncArtifact):
         timeout: float | None = None,
         tags: Sequence[str] = (),
         prediction_id: str = "",
+        priority: int = 0,
     ) -> AsyncJob[AsyncArtifact]:
         """Submits a prediction as a job whose result is kept; see Client.submit_prediction."""
         return await work.submit_prediction(
@@ -108,6 +109,7 @@ class AsyncModel(AsyncArtifact):
             timeout=timeout,
             tags=tags,
             prediction_id=prediction_id,
+            priority=priority,
         )
 
 

@@ -33,6 +33,7 @@ async def train(
     timeout: float | None,
     tags: Sequence[str],
     model_id: str,
+    priority: int,
 ) -> AsyncJob[AsyncModel]:
     """Submits a training, see Client.train."""
     request = train_service_pb2.TrainRequest(
@@ -41,6 +42,7 @@ async def train(
         request_id=new_request_id(),
         tags=tags,
         model_id=model_id,
+        priority=priority,
     )
     _set_timeout(request, timeout)
     payload = await seam.in_thread(Payload, {"data": data}, geo)
@@ -67,6 +69,7 @@ async def submit_prediction(
     timeout: float | None,
     tags: Sequence[str],
     prediction_id: str,
+    priority: int,
 ) -> AsyncJob[AsyncArtifact]:
     """Submits a prediction as a job, see Client.submit_prediction."""
     request = predict_service_pb2.SubmitPredictionRequest(
@@ -75,6 +78,7 @@ async def submit_prediction(
         request_id=new_request_id(),
         tags=tags,
         prediction_id=prediction_id,
+        priority=priority,
     )
     _set_timeout(request, timeout)
     past = empty_like(future) if historic is None else historic

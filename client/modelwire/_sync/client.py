@@ -134,6 +134,7 @@ class Client:
         timeout: float | None = None,
         tags: Sequence[str] = (),
         model_id: str = "",
+        priority: int = 0,
     ) -> Job[Model]:
         """Submits a training and answers at once with its job; the job is durable by then.
 
@@ -146,10 +147,21 @@ class Client:
             timeout: Seconds of running time after which the server ends the job.
             tags: Tags of the model that will be made.
             model_id: A ULID for the model; without, the server chooses one.
+            priority: Jobs with a higher one begin first, from -1000 to 1000.
 
         Raises NotFound for an unknown config, InvalidArgument for a frame that does not fit, ResourceExhausted.
         """
-        return work.train(self._connection, config, data, geo=geo, run_info=run_info, timeout=timeout, tags=tags, model_id=model_id)
+        return work.train(
+            self._connection,
+            config,
+            data,
+            geo=geo,
+            run_info=run_info,
+            timeout=timeout,
+            tags=tags,
+            model_id=model_id,
+            priority=priority,
+        )
 
     @overload
     def predict(
@@ -239,6 +251,7 @@ class Client:
         timeout: float | None = None,
         tags: Sequence[str] = (),
         prediction_id: str = "",
+        priority: int = 0,
     ) -> Job[Artifact]:
         """Submits a prediction as a job whose result is kept, as an artifact under the model. Arguments as for `predict` and `train`."""
         return work.submit_prediction(
@@ -251,6 +264,7 @@ class Client:
             timeout=timeout,
             tags=tags,
             prediction_id=prediction_id,
+            priority=priority,
         )
 
     def with_options(

@@ -97,6 +97,7 @@ class Model(Artifact):
         timeout: float | None = None,
         tags: Sequence[str] = (),
         prediction_id: str = "",
+        priority: int = 0,
     ) -> Job[Artifact]:
         """Submits a prediction as a job whose result is kept; see Client.submit_prediction."""
         return work.submit_prediction(
@@ -109,6 +110,7 @@ class Model(Artifact):
             timeout=timeout,
             tags=tags,
             prediction_id=prediction_id,
+            priority=priority,
         )
 
 

@@ -35,6 +35,7 @@ def train(
     timeout: float | None,
     tags: Sequence[str],
     model_id: str,
+    priority: int,
 ) -> Job[Model]:
     """Submits a training, see Client.train."""
     request = train_service_pb2.TrainRequest(
@@ -43,6 +44,7 @@ def train(
         request_id=new_request_id(),
         tags=tags,
         model_id=model_id,
+        priority=priority,
     )
     _set_timeout(request, timeout)
     payload = seam.in_thread(Payload, {"data": data}, geo)
@@ -69,6 +71,7 @@ def submit_prediction(
     timeout: float | None,
     tags: Sequence[str],
     prediction_id: str,
+    priority: int,
 ) -> Job[Artifact]:
     """Submits a prediction as a job, see Client.submit_prediction."""
     request = predict_service_pb2.SubmitPredictionRequest(
@@ -77,6 +80,7 @@ def submit_prediction(
         request_id=new_request_id(),
         tags=tags,
         prediction_id=prediction_id,
+        priority=priority,
     )
     _set_timeout(request, timeout)
     past = empty_like(future) if historic is None else historic

@@ -9,7 +9,7 @@ from modelwire.cli.command import Session, add, style
 from modelwire.cli.ends import Stop
 from modelwire.cli.frames import SHOWN_ROWS, FormatOption, frame_table, read_frame, write_frame
 from modelwire.cli.output import console, error_console, write_json
-from modelwire.cli.training import PANEL, JobTimeout, report_submission, wait_for
+from modelwire.cli.training import PANEL, JobTimeout, Priority, report_submission, wait_for
 from modelwire.cli.values import GeoFile, Tags, read_geo
 
 if TYPE_CHECKING:
@@ -39,17 +39,20 @@ def predict(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="With --job: wait for its end.")] = True,
     tag: Tags = None,
     job_timeout: JobTimeout = None,
+    priority: Priority = 0,
 ) -> None:
     """Predict, at once or as a job.
 
     Without --out a terminal shows the first rows, and a pipe receives CSV.
     """
-    if not job and (tag or job_timeout or not wait):
-        raise Stop("--tag, --job-timeout and --no-wait belong to --job", hint="Add --job.")
+    if not job and (tag or job_timeout or priority or not wait):
+        raise Stop("--tag, --job-timeout, --priority and --no-wait belong to --job", hint="Add --job.")
     rows = read_frame(future, format)
     past = read_frame(historic, format) if historic else None
     if job:
-        submitted = session.client.submit_prediction(model, rows, past, geo=read_geo(geo), tags=tag or (), timeout=job_timeout)
+        submitted = session.client.submit_prediction(
+            model, rows, past, geo=read_geo(geo), tags=tag or (), timeout=job_timeout, priority=priority
+        )
         if wait:
             wait_for(session, submitted)
             made = submitted.result()

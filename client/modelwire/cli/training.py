@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PANEL = "Train and predict"
 
+Priority = Annotated[
+    int, typer.Option("--priority", metavar="N", min=-1000, max=1000, help="Jobs with a higher one begin first.", show_default=False)
+]
 JobTimeout = Annotated[
     float | None,
     typer.Option("--job-timeout", metavar="SECONDS", min=0.001, help="The job is ended after so long.", show_default=False),
@@ -49,6 +52,7 @@ def train(
     format: FormatOption = None,
     tag: Tags = None,
     job_timeout: JobTimeout = None,
+    priority: Priority = 0,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the model, or submit and leave.")] = True,
 ) -> None:
     """Train a model on a file, and print the model's id.
@@ -61,7 +65,7 @@ def train(
     table = read_frame(path, format)
     geometry = read_geo(geo)
     config = find_config(session, wanted) if wanted else _make_config(session, path, settings, name, runner)
-    job = session.client.train(config, table, geo=geometry, timeout=job_timeout, tags=tag or ())
+    job = session.client.train(config, table, geo=geometry, timeout=job_timeout, tags=tag or (), priority=priority)
     if wait:
         wait_for(session, job)
         job.result()

@@ -128,7 +128,9 @@ def database_url(text: str) -> sa.URL:
 
 
 def _no_database(text: str) -> InvalidField:
-    return InvalidField.of(FieldViolation("database_url", f"{text!r} is neither sqlite:///FILE nor postgresql://USER@HOST/DATABASE"))
+    return InvalidField.of(
+        FieldViolation("database_url", f"{text!r} is neither sqlite:///FILE nor postgresql://USER@HOST/DATABASE")
+    )
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, record: Any) -> None:

@@ -46,6 +46,8 @@ metadata = MetaData(
 
 Id = String(26)
 Digest = String(71)
+# Compared byte by byte, whatever the language of the database: ranges of paths depend on it.
+Path = Text().with_variant(Text(collation="C"), "postgresql")
 
 configs = Table(
     "configs",
@@ -65,7 +67,7 @@ artifacts = Table(
     Column("id", Id, primary_key=True),
     Column("parent_id", Id, ForeignKey("artifacts.id"), index=True),
     # The ids from the root down to this node, each followed by a slash: a subtree is a range of paths.
-    Column("path", Text, nullable=False, index=True),
+    Column("path", Path, nullable=False, index=True),
     Column("level", Integer, nullable=False),
     Column("type", String(100), nullable=False, index=True),
     Column("metadata", JSON, nullable=False),
@@ -116,13 +118,18 @@ jobs = Table(
     Column("stage", String(20), nullable=False),
     Column("progress", Float),
     Column("attempt", Integer, nullable=False),
+    # How many of the attempts failed; one that was handed back by a server that stopped has not.
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    # A job that waits for another attempt may not begin earlier.
+    Column("not_before", UtcTime),
     Column("last_sequence", BigInteger, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
     Column("cancel_message", Text, nullable=False),
     # Who runs the job, and until when that is believed without a sign of life.
     Column("worker_id", String(26)),
     Column("lease_until", UtcTime),
-    Index("ix_jobs_status_id", "status", "id"),
+    Index("ix_jobs_status_priority_id", "status", "priority", "id"),
 )
 
 job_events = Table(

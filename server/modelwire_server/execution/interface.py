@@ -79,6 +79,7 @@ Outcome = Completed | Failed | Stopped
 class StopReason(StrEnum):
     CANCELED = "canceled"
     SHUTDOWN = "shutdown"
+    LOST = "lost"  # another worker has the job by now
 
 
 class StopSignal:

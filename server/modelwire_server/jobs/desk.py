@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import structlog
+
 from ..database.engine import Database
-from ..errors import JobNotFound
+from ..errors import JobNotFound, StorageUnavailable
 from ..paging import Page, PageRequest
 from . import store
 from .hub import JobHub
@@ -12,6 +14,9 @@ from .model import Event, EventKind, Job, JobKind, JobStatus
 
 # So many events are read at once; a watcher of a long log gets them page by page.
 EVENTS_AT_ONCE = 500
+LOOK_AGAIN_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
 
 
 class JobDesk:
@@ -21,6 +26,9 @@ class JobDesk:
         self._database = database
         self._hub = hub
         self._stop = stop
+        # The last event that somebody here has read of each watched job.
+        self._seen: dict[str, int] = {}
+        self._looking: asyncio.Task[None] | None = None
 
     async def get(self, job_id: str) -> Job:
         """Raises JobNotFound."""
@@ -75,8 +83,41 @@ class JobDesk:
                     last = event.sequence
                 if ends_a_job(events) or (not events and await self._is_over(job_id, last)):
                     return
-                if len(events) < EVENTS_AT_ONCE and not await happens(news, within=heartbeat):
+                if len(events) == EVENTS_AT_ONCE:
+                    continue
+                self._seen[job_id] = last
+                # A quiet job costs a quiet watcher nothing but this.
+                while not await happens(news, within=heartbeat):
                     yield None
+
+    def start(self) -> None:
+        """Where other servers run jobs too, makes sure that a notification that is lost is no news that is lost."""
+        if self._database.is_shared:
+            self._looking = asyncio.create_task(self._look_again(), name="watched jobs")
+
+    async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            try:
+                await self.catch_up()
+            except StorageUnavailable as error:
+                log.warning("cannot look at watched jobs", error=error.message)
+
+    async def catch_up(self) -> None:
+        """Wakes the watchers of jobs that have news which nobody here was told of."""
+        watched = self._hub.watched
+        self._seen = {job_id: self._seen[job_id] for job_id in watched if job_id in self._seen}
+        if not watched:
+            return
+        last = await self._database.read(lambda tx: store.last_sequences(tx, watched))
+        for job_id in watched:
+            if last.get(job_id) != self._seen.get(job_id):
+                self._hub.notify(job_id)
 
     async def _events_after(self, job_id: str, sequence: int) -> Sequence[Event]:
         return await self._database.read(lambda tx: store.events_after(tx, job_id, sequence, EVENTS_AT_ONCE))

@@ -29,6 +29,17 @@ class JobHub:
         for news in self._watchers.get(job_id, ()):
             news.set()
 
+    def notify_all(self) -> None:
+        """For when it is not known what is new."""
+        self.work.set()
+        for job_id in self._watchers:
+            self.notify(job_id)
+
+    @property
+    def watched(self) -> list[str]:
+        """The jobs that somebody watches."""
+        return list(self._watchers)
+
     @property
     def watchers(self) -> int:
         return sum(map(len, self._watchers.values()))

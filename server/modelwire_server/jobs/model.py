@@ -40,7 +40,8 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One piece of asynchronous work. Times are aware UTC; `timeout` is in seconds of running time.
+    """One piece of asynchronous work. Times are aware UTC; `timeout` is in seconds of running time. Of pending jobs, those with a higher
+    `priority` begin first, none before its `not_before`. `attempt` counts beginnings, `failures` those that ended badly.
 
     `input` is the JSON document of what to work with: digests of the frames and of the GeoJSON by role, the run info, the config's
     data at the time of submission, tags of the artifact.
@@ -64,9 +65,20 @@ class Job:
     stage: str = "queued"
     progress: float | None = None
     attempt: int = 0
+    failures: int = 0
+    priority: int = 0
+    not_before: datetime | None = None
     last_sequence: int = 0
     cancel_requested: bool = False
     cancel_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a job and to tell of it: one worker has it, for one attempt, until its lease is over."""
+
+    worker_id: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)

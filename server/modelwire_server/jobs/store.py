@@ -1,29 +1,38 @@
-"""Jobs and their events in SQL: the queue is the table."""
+"""Jobs and their events in SQL: the queue is the table.
 
-from collections.abc import Mapping, Sequence
+What a worker does to a job it does under its Claim: another one may have it by then, if this one was silent for longer than its lease.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..clock import now
 from ..database.engine import Transaction
+from ..database.notifications import Topic, notify
 from ..database.tables import job_events as events
 from ..database.tables import jobs
 from ..paging import Page, PageRequest
-from .model import Event, EventKind, Job, JobKind, JobStatus, NewEvent
+from .model import Claim, Event, EventKind, Job, JobKind, JobStatus, NewEvent
 
-_FIELDS = [column for column in jobs.c if column.name not in ("worker_id", "lease_until")]
+# What a Job is made of: who works on it is the business of claims.
+FIELDS = [column for column in jobs.c if column.name not in ("worker_id", "lease_until")]
+_UNFINISHED = jobs.c.status.in_((JobStatus.PENDING, JobStatus.RUNNING))
 
 
 def insert(tx: Transaction, job: Job, first: Sequence[NewEvent]) -> None:
     """Stores a job with its first events."""
-    tx.execute(sa.insert(jobs).values({column.name: getattr(job, column.name) for column in _FIELDS}))
-    append_events(tx, job.id, first)
+    values = {column.name: getattr(job, column.name) for column in FIELDS}
+    tx.execute(sa.insert(jobs).values({**values, "last_sequence": len(first)}))
+    insert_events(tx, _numbered(job.id, 1, first))
+    notify(tx, Topic.WORK)
 
 
 def get(tx: Transaction, job_id: str) -> Job | None:
-    row = tx.execute(sa.select(*_FIELDS).where(jobs.c.id == job_id)).one_or_none()
-    return None if row is None else _job(row)
+    row = tx.execute(sa.select(*FIELDS).where(jobs.c.id == job_id)).one_or_none()
+    return None if row is None else job_of(row)
 
 
 def list_page(
@@ -41,51 +50,13 @@ def list_page(
     total = tx.execute(sa.select(sa.func.count()).select_from(jobs).where(*conditions)).scalar_one()
     if page.after:
         conditions.append(jobs.c.id < page.after)
-    query = sa.select(*_FIELDS).where(*conditions).order_by(jobs.c.id.desc()).offset(page.skip).limit(page.size + 1)
-    found = [_job(row) for row in tx.execute(query)]
+    query = sa.select(*FIELDS).where(*conditions).order_by(jobs.c.id.desc()).offset(page.skip).limit(page.size + 1)
+    found = [job_of(row) for row in tx.execute(query)]
     return page.page(found, [job.id for job in found], total)
 
 
-def claim(tx: Transaction, worker_id: str, *, limits: Mapping[str, int], total: int) -> list[Job]:
-    """Takes the oldest pending jobs for a worker: at most `total`, and at most `limits` of each runner that has a limit."""
-    full = [runner for runner, free in limits.items() if free <= 0]
-    query = sa.select(jobs.c.id, jobs.c.runner_id).where(jobs.c.status == JobStatus.PENDING, jobs.c.runner_id.not_in(full))
-    free = dict(limits)
-    taken: list[str] = []
-    for row in tx.execute(query.order_by(jobs.c.id)):
-        if free.get(row.runner_id, 1) <= 0:
-            continue
-        if row.runner_id in free:
-            free[row.runner_id] -= 1
-        taken.append(row.id)
-        if len(taken) == total:
-            break
-    return [_start(tx, job_id, worker_id) for job_id in taken]
-
-
-def _start(tx: Transaction, job_id: str, worker_id: str) -> Job:
-    time = now()
-    attempt = tx.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == job_id)
-        .values(
-            status=JobStatus.RUNNING,
-            attempt=jobs.c.attempt + 1,
-            started_at=sa.func.coalesce(jobs.c.started_at, sa.bindparam("started", time, type_=jobs.c.started_at.type)),
-            worker_id=worker_id,
-            progress=None,
-        )
-        .returning(jobs.c.attempt)
-    ).scalar_one()
-    started = {"status": JobStatus.RUNNING, "stage": "starting", "attempt": attempt}
-    append_events(tx, job_id, [NewEvent(EventKind.STATE, started, time)])
-    job = get(tx, job_id)
-    assert job is not None
-    return job
-
-
-def append_events(tx: Transaction, job_id: str, new: Sequence[NewEvent]) -> list[Event]:
-    """Adds to a job's log and keeps its stage and progress up to date. A job that is gone or has ended takes no more."""
+def append_events(tx: Transaction, job_id: str, new: Sequence[NewEvent], claim: Claim | None = None) -> list[Event]:
+    """Adds to a job's log and keeps its stage and progress up to date. A job that is gone, has ended or is another's takes no more."""
     if not new:
         return []
     changes: dict[str, Any] = {}
@@ -94,21 +65,45 @@ def append_events(tx: Transaction, job_id: str, new: Sequence[NewEvent]) -> list
             changes["stage"] = event.data["stage"]
         if event.kind is EventKind.PROGRESS:
             changes["progress"] = event.data["fraction"]
+    return _change(tx, job_id, new, changes, claim)
+
+
+def _change(
+    tx: Transaction, job_id: str, told: Sequence[NewEvent], changes: dict[str, Any], claim: Claim | None = None
+) -> list[Event]:
+    """Changes an unfinished job and tells so in its log."""
     last = tx.execute(
         sa.update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status.in_((JobStatus.PENDING, JobStatus.RUNNING)))
-        .values(last_sequence=jobs.c.last_sequence + len(new), **changes)
+        .where(jobs.c.id == job_id, _UNFINISHED, *_held(claim))
+        .values({"last_sequence": jobs.c.last_sequence + len(told), **changes})
         .returning(jobs.c.last_sequence)
     ).scalar_one_or_none()
     if last is None:
         return []
-    first = last - len(new) + 1
-    stored = [Event(job_id, first + n, event.kind, event.data, event.time) for n, event in enumerate(new)]
+    stored = _numbered(job_id, last - len(told) + 1, told)
+    insert_events(tx, stored)
+    return stored
+
+
+def _held(claim: Claim | None) -> list[sa.ColumnElement[bool]]:
+    """Conditions that a job is still in the hands of the claim."""
+    if claim is None:
+        return []
+    return [jobs.c.worker_id == claim.worker_id, jobs.c.attempt == claim.attempt, jobs.c.status == JobStatus.RUNNING]
+
+
+def insert_events(tx: Transaction, new: Sequence[Event]) -> None:
+    """Stores events whose sequences are settled, and tells the other servers."""
     tx.execute(
         sa.insert(events),
-        [{"job_id": e.job_id, "sequence": e.sequence, "kind": e.kind, "data": e.data, "time": e.time} for e in stored],
+        [{"job_id": e.job_id, "sequence": e.sequence, "kind": e.kind, "data": e.data, "time": e.time} for e in new],
     )
-    return stored
+    for job_id in dict.fromkeys(event.job_id for event in new):
+        notify(tx, Topic.JOB, job_id)
+
+
+def _numbered(job_id: str, first: int, new: Sequence[NewEvent]) -> list[Event]:
+    return [Event(job_id, first + n, event.kind, event.data, event.time) for n, event in enumerate(new)]
 
 
 def events_after(tx: Transaction, job_id: str, sequence: int, limit: int) -> list[Event]:
@@ -116,6 +111,18 @@ def events_after(tx: Transaction, job_id: str, sequence: int, limit: int) -> lis
     query = sa.select(events).where(events.c.job_id == job_id, events.c.sequence > sequence)
     rows = tx.execute(query.order_by(events.c.sequence).limit(limit))
     return [Event(row.job_id, row.sequence, EventKind(row.kind), row.data, row.time) for row in rows]
+
+
+def last_sequences(tx: Transaction, ids: Sequence[str]) -> dict[str, int]:
+    """The sequence of the last event of each job that there is."""
+    query = sa.select(jobs.c.id, jobs.c.last_sequence).where(jobs.c.id.in_(ids))
+    return {row.id: row.last_sequence for row in tx.execute(query)}
+
+
+def holds(tx: Transaction, job_id: str, claim: Claim) -> bool:
+    """Whether the job is still in the hands of the claim; it stays so until the end of the transaction."""
+    query = sa.select(jobs.c.id).where(jobs.c.id == job_id, *_held(claim)).with_for_update()
+    return tx.execute(query).one_or_none() is not None
 
 
 def finish(
@@ -128,62 +135,79 @@ def finish(
     error: str | None = None,
     traceback: str | None = None,
     extra_events: Sequence[NewEvent] = (),
+    claim: Claim | None = None,
 ) -> list[Event]:
-    """Ends a job; its last event tells so. A job that has ended already stays as it is, and nothing is returned."""
+    """Ends a job; its last event tells so. A job that has ended already, or is another's, stays as it is, and nothing is returned."""
     job = get(tx, job_id)
-    if job is None or job.status.is_final:
+    if job is None:
         return []
     time = now()
     data = {"status": status, "stage": job.stage, "attempt": job.attempt, "reason": reason, "message": message}
-    told = append_events(tx, job_id, [*extra_events, NewEvent(EventKind.STATE, data, time)])
-    tx.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == job_id)
-        .values(status=status, finished_at=time, error=error, error_traceback=traceback, error_reason=reason, worker_id=None)
-    )
-    return told
+    changes = {
+        "status": status,
+        "finished_at": time,
+        "error": error,
+        "error_traceback": traceback,
+        "error_reason": reason,
+        "worker_id": None,
+        "not_before": None,
+    }
+    return _change(tx, job_id, [*extra_events, NewEvent(EventKind.STATE, data, time)], changes, claim)
 
 
-def requeue(tx: Transaction, job_id: str, message: str) -> list[Event]:
-    """Puts a running job back into the queue for another attempt."""
+def requeue(
+    tx: Transaction,
+    job_id: str,
+    message: str,
+    *,
+    claim: Claim | None = None,
+    failed: bool = False,
+    pause: float = 0.0,
+    reason: str | None = None,
+) -> list[Event]:
+    """Puts a running job back into the queue for another attempt in `pause` seconds; whether this one counts as failed."""
     job = get(tx, job_id)
     if job is None or job.status is not JobStatus.RUNNING:
         return []
-    tx.execute(sa.update(jobs).where(jobs.c.id == job_id).values(status=JobStatus.PENDING, worker_id=None))
-    data = {"status": JobStatus.PENDING, "stage": "queued", "attempt": job.attempt, "message": message}
-    return append_events(tx, job_id, [NewEvent(EventKind.STATE, data, now())])
+    time = now()
+    data = {"status": JobStatus.PENDING, "stage": "queued", "attempt": job.attempt, "message": message, "reason": reason}
+    changes = {
+        "status": JobStatus.PENDING,
+        "stage": "queued",
+        "worker_id": None,
+        "failures": job.failures + failed,
+        "not_before": time + timedelta(seconds=pause) if pause else None,
+    }
+    told = _change(tx, job_id, [NewEvent(EventKind.STATE, data, time)], changes, claim)
+    notify(tx, Topic.WORK)
+    return told
 
 
 def request_cancel(tx: Transaction, job_id: str, message: str) -> Job | None:
     """Ends a pending job at once and marks a running one; returns the job as it is then."""
-    tx.execute(
+    status = tx.execute(
         sa.update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status.in_((JobStatus.PENDING, JobStatus.RUNNING)))
+        .where(jobs.c.id == job_id, _UNFINISHED)
         .values(cancel_requested=True, cancel_message=message)
-    )
-    job = get(tx, job_id)
-    if job is not None and job.status is JobStatus.PENDING:
+        .returning(jobs.c.status)
+    ).scalar_one_or_none()
+    if status == JobStatus.PENDING:
         finish(tx, job_id, JobStatus.CANCELED, reason="CANCELED", message=message or "canceled on request")
-        return get(tx, job_id)
-    return job
-
-
-def running_of(tx: Transaction, worker_id: str | None = None) -> list[Job]:
-    """The running jobs of a worker, or of all."""
-    conditions = [jobs.c.status == JobStatus.RUNNING]
-    if worker_id is not None:
-        conditions.append(jobs.c.worker_id == worker_id)
-    return [_job(row) for row in tx.execute(sa.select(*_FIELDS).where(*conditions).order_by(jobs.c.id))]
+    elif status is not None:
+        notify(tx, Topic.STOP, job_id)
+    return get(tx, job_id)
 
 
 def delete(tx: Transaction, job_id: str) -> bool:
     """Forgets a job and its events; whether there was one."""
+    notify(tx, Topic.JOB, job_id)
     return bool(tx.execute(sa.delete(jobs).where(jobs.c.id == job_id)).rowcount)
 
 
-def count_pending(tx: Transaction) -> int:
-    query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.status == JobStatus.PENDING)
-    return tx.execute(query).scalar_one()
+def count_pending(tx: Transaction, runner_id: str = "") -> int:
+    """How many jobs wait, of one runner or of all."""
+    conditions = [jobs.c.status == JobStatus.PENDING, *([jobs.c.runner_id == runner_id] if runner_id else [])]
+    return tx.execute(sa.select(sa.func.count()).select_from(jobs).where(*conditions)).scalar_one()
 
 
 def count_by_status(tx: Transaction) -> dict[str, int]:
@@ -194,6 +218,7 @@ def count_by_status(tx: Transaction) -> dict[str, int]:
     return {status.value: found.get(status.value, 0) for status in JobStatus}
 
 
-def _job(row: sa.Row[Any]) -> Job:
-    fields = dict(row._mapping)
+def job_of(row: sa.Row[*tuple[Any, ...]]) -> Job:
+    """The job in a row that has at least FIELDS."""
+    fields = {column.name: row._mapping[column] for column in FIELDS}
     return Job(**{**fields, "kind": JobKind(fields["kind"]), "status": JobStatus(fields["status"])})

@@ -1,7 +1,8 @@
 """Accepting jobs: durable, once, and not more than can be stored."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from ..clock import new_id, now
@@ -23,12 +24,15 @@ class Submission:
 
 
 class JobQueue:
-    """Accepts jobs while there is room for them."""
+    """Accepts jobs while there is room for them: at most `max_pending` wait in all, and `max_pending_of` of each runner named there."""
 
-    def __init__(self, database: Database, hub: JobHub, *, max_pending: int) -> None:
+    def __init__(
+        self, database: Database, hub: JobHub, *, max_pending: int, max_pending_of: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self._database = database
         self._hub = hub
         self._max_pending = max_pending
+        self._max_pending_of = max_pending_of
         self.open = True
 
     async def submit(
@@ -54,8 +58,7 @@ class JobQueue:
         scope = f"{job.kind}.submit"
         if request_id and (known := idempotency.recall(tx, scope, request_id, fingerprint)):
             return known
-        if store.count_pending(tx) >= self._max_pending:
-            raise Overloaded(f"{self._max_pending} jobs are waiting already; try again when some are done", limit=self._max_pending)
+        self._require_room(tx, job.runner_id)
         check(tx)
         store.insert(tx, job, [accepted(job)])
         answer = {
@@ -66,6 +69,15 @@ class JobQueue:
         if request_id:
             idempotency.remember(tx, scope, request_id, fingerprint, answer)
         return answer
+
+    def _require_room(self, tx: Transaction, runner_id: str) -> None:
+        limit = self._max_pending
+        if store.count_pending(tx) >= limit:
+            raise Overloaded(f"{limit} jobs are waiting already; try again when some are done", limit=limit)
+        limit_of = self._max_pending_of.get(runner_id)
+        if limit_of is not None and store.count_pending(tx, runner_id) >= limit_of:
+            message = f"{limit_of} jobs of the runner {runner_id} are waiting already; try again when some are done"
+            raise Overloaded(message, limit=limit_of, runner=runner_id)
 
 
 def accepted(job: Job) -> NewEvent:

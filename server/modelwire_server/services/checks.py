@@ -13,6 +13,7 @@ from ..rules import check_tags, known_id
 LONGEST_REQUEST_ID = 100
 LONGEST_MESSAGE = 500
 LONGEST_TEXT = 200
+HIGHEST_PRIORITY = 1000
 LONGEST_TIMEOUT = 366 * 24 * 3600.0
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
@@ -42,6 +43,8 @@ class Findings:
     def text(self, field: str, value: str, longest: int = LONGEST_TEXT) -> str:
         if len(value) > longest:
             self.add(field, f"has {len(value)} characters; at most {longest} are allowed")
+        if "\0" in value:
+            self.add(field, "holds the character NUL, which no database stores")
         return value
 
     def request_id(self, value: str) -> str:
@@ -78,6 +81,14 @@ class Findings:
         if value < 0:
             self.add(field, f"must not be negative, not {value}")
         return value
+
+    def within(self, field: str, value: int, least: int, most: int) -> int:
+        if not least <= value <= most:
+            self.add(field, f"must be from {least} to {most}, not {value}")
+        return value
+
+    def priority(self, value: int) -> int:
+        return self.within("priority", value, -HIGHEST_PRIORITY, HIGHEST_PRIORITY)
 
     def digest(self, field: str, value: str) -> str:
         if value and not _DIGEST.fullmatch(value):

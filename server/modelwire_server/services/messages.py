@@ -133,6 +133,8 @@ def job_message(job: Job) -> job_service_pb2.Job:
         last_sequence=job.last_sequence,
         timeout=None if job.timeout is None else duration(job.timeout),
         cancel_requested=job.cancel_requested,
+        priority=job.priority,
+        not_before=timestamp(job.not_before) if job.not_before else None,
     )
 
 

@@ -125,6 +125,7 @@ def order_fields(request: pb.SubmitPredictionRequest, *, streamed: bool = False)
         "request_id": findings.request_id(request.request_id),
         "timeout": findings.seconds("timeout", request),
         "tags": findings.tags(request.tags),
+        "priority": findings.priority(request.priority),
         "prediction_id": findings.optional_id("prediction_id", request.prediction_id),
     }
     if streamed:

@@ -77,6 +77,7 @@ def order_fields(request: pb.TrainRequest, *, streamed: bool = False) -> dict[st
         "request_id": findings.request_id(request.request_id),
         "timeout": findings.seconds("timeout", request),
         "tags": findings.tags(request.tags),
+        "priority": findings.priority(request.priority),
         "model_id": findings.optional_id("model_id", request.model_id),
     }
     if streamed:

@@ -43,9 +43,9 @@ class Storage:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Storage]:
+async def opened(folder: Path, database_url: str) -> AsyncIterator[Storage]:
     async with AsyncExitStack() as stack:
-        database = await Database.open(f"sqlite:///{folder / 'test.db'}")
+        database = await Database.open(database_url)
         stack.push_async_callback(database.close)
         blobs = FileBlobStore(folder / "blobs", max_bytes=1 << 24)
         await blobs.open()
@@ -58,13 +58,20 @@ async def opened(folder: Path) -> AsyncIterator[Storage]:
 Use = Callable[[Storage], Coroutine[Any, Any, None]]
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new database of each kind."""
+    url: str = f"sqlite:///{tmp_path / 'test.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    return url
+
+
 @pytest.fixture
-def with_storage(tmp_path: Path) -> Callable[[Use], None]:
+def with_storage(tmp_path: Path, database_url: str) -> Callable[[Use], None]:
     """Runs a coroutine function on a fresh storage."""
 
     def run(use: Use) -> None:
         async def main() -> None:
-            async with opened(tmp_path) as storage:
+            async with opened(tmp_path, database_url) as storage:
                 await use(storage)
 
         asyncio.run(main())

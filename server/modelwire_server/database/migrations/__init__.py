@@ -6,12 +6,17 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+# PostgreSQL's locks of applications are numbers: "modelwir" in ASCII.
+_LOCK = int.from_bytes(b"modelwir")
+
 
 def migrate(engine: sa.Engine) -> None:
-    """Applies all migrations that the database does not have yet, in one transaction."""
+    """Applies all migrations that the database does not have yet, in one transaction. One server does so at a time."""
     with engine.connect() as connection, connection.begin():
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         command.upgrade(alembic_config(connection), "head")
 
 
