@@ -1,80 +1,73 @@
-"""How long a trivial job takes, from its submission to the watched event that says it is completed.
+"""How long a trivial job takes: submit, run in a process of its own, watch to the end, fetch the result.
 
-    python benchmarks/jobs.py [--jobs 200] [--in-flight 1 16]
+    python benchmarks/jobs.py [sqlite postgresql] [--jobs 300] [--in-flight 1 16]
 
-Starts a server of its own (one process, SQLite, default settings) with a runner that does nothing, so that what is measured is
-modelwire alone: submit, store, fork a process, run, save, store, push the event.
+Starts a server of its own (one process, default settings) on two cores, with a runner that does nothing; clients and PostgreSQL
+have the other cores. So what is measured is modelwire alone: store the frame, accept the job durably, fork a process, run, save,
+commit, push the event, send the result.
 """
 
 import argparse
-import os
-import platform
-import signal
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
+
+from stage import DATABASES, conditions, keep_off_the_server, trivial_server
 
 from modelwire import Client, Config
 
-RUNNER = f"{Path(__file__).parent / 'trivial.py'}:runner"
 DATA = {"x": [1.0, 2.0]}
+HEADER = "| database | in flight | jobs/s | median ms | p95 ms | push median ms | push p95 ms |\n|---|---|---|---|---|---|---|"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Milliseconds of one job: in all, and from the final event's time, which is taken before its commit, to its watcher."""
+
+    total: float
+    push: float
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """The address of a server that ends with the block."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [Path(sys.executable).parent / "modelwire", "serve", RUNNER]
-        options = [f"--grpc-port={port}", f"--http-port={free_port()}", f"--data-dir={folder}", "--log-level=warning"]
-        process = subprocess.Popen([*map(str, command), *options], stdout=subprocess.DEVNULL)
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-
-
-def one_job(client: Client, config: Config) -> float:
-    """Milliseconds from submit to watched completion."""
+def one_job(client: Client, config: Config) -> Times:
     begin = time.perf_counter()
-    client.train(config, DATA).wait()
-    return 1000 * (time.perf_counter() - begin)
+    job = client.train(config, DATA)
+    for last in job.watch():
+        seen = time.time()
+    assert job.status == "completed"
+    client.artifacts.download(job.artifact_id)
+    return Times(1000 * (time.perf_counter() - begin), 1000 * (seen - last.time.timestamp()))
 
 
 def measure(client: Client, config: Config, jobs: int, in_flight: int) -> str:
     begin = time.perf_counter()
     with ThreadPoolExecutor(in_flight) as threads:
-        times = sorted(threads.map(lambda _: one_job(client, config), range(jobs)))
+        times = list(threads.map(lambda _: one_job(client, config), range(jobs)))
     rate = jobs / (time.perf_counter() - begin)
-    return f"| {in_flight} | {statistics.median(times):.1f} | {times[int(0.99 * len(times))]:.1f} | {rate:.1f} |"
+    columns = (*middle_and_tail([t.total for t in times]), *middle_and_tail([t.push for t in times]))
+    return f"{in_flight} | {rate:.1f} | {' | '.join(f'{column:.1f}' for column in columns)} |"
+
+
+def middle_and_tail(values: Sequence[float]) -> tuple[float, float]:
+    """Median and 95th percentile."""
+    return statistics.median(values), statistics.quantiles(values, n=20)[-1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=200, help="how many jobs to run for each row")
+    parser.add_argument("databases", nargs="*", default=list(DATABASES), metavar="DATABASE", help=" ".join(DATABASES))
+    parser.add_argument("--jobs", type=int, default=300, help="how many jobs to run for each row")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 16], help="how many jobs at once")
     arguments = parser.parse_args()
-    with server() as target, Client(target, wait_for_ready=True) as client:
-        config = client.configs.create("benchmark", {})
-        measure(client, config, 10, 1)
-        print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {arguments.jobs} jobs a row\n")
-        print("| in flight | median ms | p99 ms | jobs/s |\n|---|---|---|---|")
-        for in_flight in arguments.in_flight:
-            print(measure(client, config, arguments.jobs, in_flight))
+    keep_off_the_server()
+    print(f"{conditions()}, {arguments.jobs} jobs a row\n\n{HEADER}", flush=True)
+    for database in arguments.databases:
+        with trivial_server(database) as server, Client(server.target, wait_for_ready=True) as client:
+            config = client.configs.create("benchmark", {})
+            measure(client, config, 20, 4)
+            for in_flight in arguments.in_flight:
+                print(f"| {database} | {measure(client, config, arguments.jobs, in_flight)}", flush=True)
 
 
 if __name__ == "__main__":

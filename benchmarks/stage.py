@@ -1,0 +1,77 @@
+"""What the benchmarks have in common: a server on cores of its own, and its database."""
+
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+RUNNER = f"{Path(__file__).parent / 'trivial.py'}:runner"
+CORES = sorted(os.sched_getaffinity(0))
+# With fewer than four cores everybody shares them, and the figures say less.
+SERVER_CORES = set(CORES[:2] if len(CORES) >= 4 else CORES)
+LOAD_CORES = set(CORES) - SERVER_CORES or SERVER_CORES
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that was started for a benchmark."""
+
+    target: str
+    pid: int
+
+
+def keep_off_the_server() -> None:
+    """Leaves the server's cores to it; processes that are started from here inherit that."""
+    os.sched_setaffinity(0, LOAD_CORES)
+
+
+def conditions() -> str:
+    load, _, _ = os.getloadavg()
+    return f"Python {platform.python_version()}, server on {len(SERVER_CORES)} of {len(CORES)} cores, load average {load:.1f}"
+
+
+@contextmanager
+def trivial_server(database: str) -> Iterator[Server]:
+    """A server with a runner that does nothing; it ends with the block."""
+    port = free_port()
+    with DATABASES[database]() as url, tempfile.TemporaryDirectory() as folder:
+        command = [str(Path(sys.executable).parent / "modelwire"), "serve", RUNNER]
+        options = [f"--grpc-port={port}", f"--http-port={free_port()}", f"--data-dir={folder}", "--log-level=warning"]
+        command += [*options, *([f"--database-url={url}"] if url else [])]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, SERVER_CORES))
+        try:
+            yield Server(f"127.0.0.1:{port}", process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The URL of a database in a PostgreSQL of its own, which is thrown away."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from postgres import postgres_server
+
+    with postgres_server() as server, server.database() as url:
+        yield url
+
+
+def sqlite() -> AbstractContextManager[str]:
+    """The default needs no URL."""
+    return nullcontext("")
+
+
+DATABASES: dict[str, Callable[[], AbstractContextManager[str]]] = {"sqlite": sqlite, "postgresql": postgresql}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
