@@ -1,0 +1,1 @@
+"""What keeps a service in order over the years: retention, verification, backups."""
