@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from objectstore import ObjectStoreServer, object_store_server
 from postgres import PostgresServer, postgres_server, program
 
 
@@ -24,3 +25,16 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """A fresh database, as an SQLAlchemy URL."""
     with postgres.database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStoreServer]:
+    """An S3-compatible server for the whole run."""
+    with object_store_server() as server:
+        yield server
+
+
+@pytest.fixture
+def object_store_url(object_store: ObjectStoreServer) -> str:
+    """A place in a fresh bucket, as `blobs_url` takes it."""
+    return object_store.url(f"{object_store.new_bucket()}/content")
