@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from objectstore import ObjectStoreServer, object_store_server
 from postgres import PostgresServer, postgres_server, program
+from storages import SQLITE_AND_FILES
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +39,10 @@ def object_store() -> Iterator[ObjectStoreServer]:
 def object_store_url(object_store: ObjectStoreServer) -> str:
     """A place in a fresh bucket, as `blobs_url` takes it."""
     return object_store.url(f"{object_store.new_bucket()}/content")
+
+
+@pytest.fixture(scope="session")
+def storage_kind(request: pytest.FixtureRequest) -> str:
+    """What the servers of a test keep everything in; see storages.on_every_storage()."""
+    kind: str = getattr(request, "param", SQLITE_AND_FILES)
+    return kind

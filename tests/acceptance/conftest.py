@@ -9,15 +9,28 @@ from modelwire import Client
 sys.path.insert(0, str(Path(__file__).parent))
 
 from serving import EXAMPLES, RUNNERS, ServerProcess
+from storages import new_storage, on_every_storage
 
 BEHAVIOURS = [f"{RUNNERS / 'behaviours.py'}:{name}" for name in ("runner", "lasting", "demanding")]
 
 
+# What is promised of jobs and errors is promised wherever a server keeps things.
+ON_EVERY_STORAGE = ("test_jobs", "test_errors")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__ in ON_EVERY_STORAGE:
+        on_every_storage(metafunc)
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(storage_kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for all tests that do it no harm."""
     targets = [f"{EXAMPLES / 'diabetes.py'}:runner", *BEHAVIOURS]
-    with ServerProcess(*targets, data_dir=tmp_path_factory.mktemp("data")) as server:
+    with (
+        new_storage(storage_kind, request) as urls,
+        ServerProcess(*targets, data_dir=tmp_path_factory.mktemp("data"), **vars(urls)) as server,
+    ):
         yield server
 
 
@@ -28,10 +41,11 @@ def client(server: ServerProcess) -> Iterator[Client]:
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[ServerProcess]:
+def own_server(storage_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
     """A server for a test that kills it."""
-    server = ServerProcess(*BEHAVIOURS, data_dir=tmp_path / "data").start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    with new_storage(storage_kind, request) as urls:
+        server = ServerProcess(*BEHAVIOURS, data_dir=tmp_path / "data", **vars(urls)).start()
+        try:
+            yield server
+        finally:
+            server.stop()

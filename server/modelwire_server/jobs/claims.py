@@ -105,11 +105,11 @@ def _next_due(tx: Transaction, time: datetime) -> float | None:
     return None if due is None else (due - time).total_seconds()
 
 
-def renew(tx: Transaction, worker_id: str, lease: timedelta) -> dict[str, bool]:
-    """Extends the leases of all that a worker runs; tells of each such job whether it is to be canceled."""
+def renew(tx: Transaction, worker_id: str, ids: Sequence[str], lease: timedelta) -> dict[str, bool]:
+    """Extends the leases of jobs; tells of each that the worker still has whether it is to be canceled."""
     rows = tx.execute(
         sa.update(jobs)
-        .where(jobs.c.worker_id == worker_id, jobs.c.status == JobStatus.RUNNING)
+        .where(jobs.c.id.in_(ids), jobs.c.worker_id == worker_id, jobs.c.status == JobStatus.RUNNING)
         .values(lease_until=_time(tx) + lease)
         .returning(jobs.c.id, jobs.c.cancel_requested)
     )

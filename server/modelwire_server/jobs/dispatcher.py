@@ -174,7 +174,9 @@ class Dispatcher:
             if not running:
                 continue
             with _logged("cannot renew the leases of running jobs"):
-                renewed = await self._database.write(lambda tx: claims.renew(tx, self._worker_id, self._capacity.lease))
+                renewed = await self._database.write(
+                    partial(claims.renew, worker_id=self._worker_id, ids=list(running), lease=self._capacity.lease)
+                )
                 for job_id, one in running.items():
                     if renewed.get(job_id, True):
                         one.stop.set(StopReason.CANCELED if job_id in renewed else StopReason.LOST)

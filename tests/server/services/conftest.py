@@ -1,7 +1,7 @@
 """A real gRPC server over the real domain, without the processes that run jobs: these stay pending unless a test moves them on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from storages import StorageUrls, new_storage, on_every_storage
 
 from modelwire.v1 import (
     artifact_service_pb2_grpc,
@@ -24,7 +25,7 @@ from modelwire.v1 import (
     train_service_pb2_grpc,
 )
 from modelwire_runners import BaseConfig, FunctionalModelRunner, RunnerInfo
-from modelwire_server.artifacts.blobs.files import FileBlobStore
+from modelwire_server.artifacts.blobs.opening import open_blob_store
 from modelwire_server.artifacts.model import MODEL_TYPE, PICKLE, Artifact, ArtifactInput
 from modelwire_server.artifacts.tree import ArtifactTree
 from modelwire_server.clock import new_id, now
@@ -121,10 +122,10 @@ class Edge:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **options: Any) -> AsyncIterator[Edge]:
+async def serving(folder: Path, storage: StorageUrls, **options: Any) -> AsyncIterator[Edge]:
     settings = Settings(**options)
-    database = await Database.open(f"sqlite:///{folder / 'test.db'}")
-    blobs = FileBlobStore(folder / "blobs", max_bytes=settings.max_artifact_bytes)
+    database = await Database.open(storage.database_url or f"sqlite:///{folder / 'test.db'}")
+    blobs = open_blob_store(storage.blobs_url, folder, max_bytes=settings.max_artifact_bytes, cache_bytes=1 << 24)
     await blobs.open()
     hub, metrics, registry = JobHub(), ServerMetrics(), runners()
     queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs)
@@ -153,25 +154,34 @@ async def serving(folder: Path, **options: Any) -> AsyncIterator[Edge]:
     finally:
         await server.stop(None)
         predictor.close()
+        await blobs.close()
         await database.close()
 
+
+pytest_generate_tests = on_every_storage
 
 Scenario = Callable[[Edge], Awaitable[None]]
 
 
 @pytest.fixture
-def edge(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Edge]]:
-    """Starts a server: `async with edge(max_predict_bytes="1MiB") as it`."""
-    return lambda **options: serving(tmp_path, **options)
+def storage(storage_kind: str, request: pytest.FixtureRequest) -> Iterator[StorageUrls]:
+    with new_storage(storage_kind, request) as urls:
+        yield urls
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., None]:
+def edge(tmp_path: Path, storage: StorageUrls) -> Callable[..., AbstractAsyncContextManager[Edge]]:
+    """Starts a server: `async with edge(max_predict_bytes="1MiB") as it`."""
+    return lambda **options: serving(tmp_path, storage, **options)
+
+
+@pytest.fixture
+def run(tmp_path: Path, storage: StorageUrls) -> Callable[..., None]:
     """Runs a scenario against a fresh server."""
 
     def run_scenario(scenario: Scenario, **options: Any) -> None:
         async def main() -> None:
-            async with serving(tmp_path, **options) as it, asyncio.timeout(60):
+            async with serving(tmp_path, storage, **options) as it, asyncio.timeout(60):
                 await scenario(it)
 
         asyncio.run(main())

@@ -1,6 +1,7 @@
 """JobService over the wire: the events of a job are made by hand here."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -12,7 +13,7 @@ from modelwire.v1 import error_pb2, frame_pb2, train_service_pb2
 from modelwire.v1 import job_service_pb2 as pb
 from modelwire_server.clock import new_id, now
 from modelwire_server.frames import write_frame
-from modelwire_server.jobs import store
+from modelwire_server.jobs import claims, store
 from modelwire_server.jobs.model import EventKind, JobStatus, NewEvent
 
 FRAME = frame_pb2.Frame(arrow=write_frame(pa.table({"x": [1]})))
@@ -24,7 +25,8 @@ async def submit(edge: Any) -> str:
 
 
 async def start(edge: Any) -> None:
-    await edge.database.write(lambda tx: store.claim(tx, "worker", limits={"times": 10}, total=10))
+    lease = timedelta(minutes=1)
+    await edge.database.write(lambda tx: claims.claim(tx, "worker", runners=["times"], limits={}, total=10, lease=lease))
 
 
 async def report(edge: Any, job_id: str, events: Sequence[tuple[EventKind, dict[str, Any]]]) -> None:
