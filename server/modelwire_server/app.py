@@ -17,7 +17,6 @@ import structlog
 import uvicorn
 
 from .artifacts.blobs.opening import open_blob_store
-from .artifacts.garbage import collect
 from .artifacts.tree import ArtifactTree
 from .clock import new_id
 from .configs.catalog import ConfigCatalog
@@ -40,6 +39,8 @@ from .runners import RunnerRegistry
 from .services.registration import Domain, add_services, server_interceptors, server_options
 from .settings import Settings
 from .training import Training
+from .upkeep.deletion import Retention
+from .upkeep.rounds import Upkeep
 from .validation import Validator
 
 log = structlog.get_logger(__name__)
@@ -77,7 +78,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         runners = await load_runners(settings.targets, executor)
         database = await Database.open(settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}")
         stack.push_async_callback(database.close)
-        await collect(database, blobs)
 
         metrics = ServerMetrics()
         hub = JobHub()
@@ -137,6 +137,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
         listener = Listener(database, on_notice, hub.notify_all)
         stack.push_async_callback(listener.close)
+        upkeep = Upkeep(
+            database,
+            blobs,
+            Retention(settings.retention, settings.delete_jobs_after),
+            interval=timedelta(seconds=settings.upkeep_interval),
+            on_deleted=forget,
+        )
+        stack.push_async_callback(upkeep.stop)
         domain = Domain(
             runners=runners,
             configs=configs,
@@ -148,6 +156,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             validator=Validator(runners=runners, configs=configs, tree=tree, models=models),
         )
         metrics.jobs_from(lambda: database.read(job_store.count_by_status))
+        metrics.stored_from(upkeep.stored)
         metrics.gauge_from("models_bytes", "Size of the models in memory.", lambda: models.bytes)
         metrics.gauge_from("job_watchers", "Watchers of jobs.", lambda: hub.watchers)
         server = grpc.aio.server(
@@ -165,6 +174,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await server.start()
         await http.start()
         await health.serving()
+        upkeep.start()
         log.info(
             "serving", host=settings.host, grpc_port=grpc_port, http_port=http.port, runners=[r.info.id for r in runners.all()]
         )

@@ -7,6 +7,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from .upkeep.rounds import Stored
+
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -38,10 +40,21 @@ class ServerMetrics:
         self.predict_jobs = Counter("ml_predict_jobs", "Prediction jobs that were accepted.", registry=registry)
         self._jobs = Gauge("modelwire_jobs", "Jobs by state.", ("status",), registry=registry)
         self._job_counts: Callable[[], Awaitable[Mapping[str, int]]] | None = None
+        self._artifacts = Gauge("modelwire_artifacts", "Artifacts by type.", ("type",), registry=registry)
+        self._artifact_bytes = Gauge(
+            "modelwire_artifact_bytes", "Size of the artifacts' content by type.", ("type",), registry=registry
+        )
+        self._blobs = Gauge("modelwire_blobs", "Stored pieces of content; equal ones count once.", registry=registry)
+        self._blob_bytes = Gauge("modelwire_blob_bytes", "Size of the stored content.", registry=registry)
+        self._stored: Callable[[], Awaitable[Stored]] | None = None
 
     def jobs_from(self, counts: Callable[[], Awaitable[Mapping[str, int]]]) -> None:
         """Reads the number of jobs in each state from `counts`, once per scrape."""
         self._job_counts = counts
+
+    def stored_from(self, stored: Callable[[], Awaitable[Stored]]) -> None:
+        """Reads how much is stored from `stored`, once per scrape."""
+        self._stored = stored
 
     def gauge_from(self, name: str, help: str, value: Callable[[], float]) -> None:
         """Adds a gauge `modelwire_<name>` that is read at each scrape: bytes of loaded models, predictions that wait."""
@@ -52,4 +65,13 @@ class ServerMetrics:
         if self._job_counts is not None:
             for status, count in (await self._job_counts()).items():
                 self._jobs.labels(str(status)).set(count)
+        if self._stored is not None:
+            self._show_stored(await self._stored())
         return generate_latest(self.registry)
+
+    def _show_stored(self, stored: Stored) -> None:
+        for name, usage in stored.artifacts.items():
+            self._artifacts.labels(name).set(usage.count)
+            self._artifact_bytes.labels(name).set(usage.bytes)
+        self._blobs.set(stored.blobs.count)
+        self._blob_bytes.set(stored.blobs.bytes)

@@ -1,6 +1,7 @@
 """The settings of a server: arguments win over MODELWIRE_* variables, these over the TOML file, that over the defaults."""
 
 import difflib
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .frames import FrameLimits
+from .upkeep.policy import Duration, RetentionPolicy
 
 DEFAULT_FILE = Path("modelwire.toml")
 
@@ -49,6 +51,16 @@ class Settings(BaseSettings):
     )
     blob_cache_bytes: Bytes = Field(
         ByteSize(10 * GIB), description="With content in a bucket: so much of it is kept in the data folder, to be read again."
+    )
+
+    retention: Annotated[list[RetentionPolicy], NoDecode] = Field(
+        [], description="Which artifacts are deleted by themselves: a list of policies, as JSON in a variable. Empty: none."
+    )
+    delete_jobs_after: Duration | None = Field(
+        None, description="Jobs that ended so long ago are forgotten with their events: `90d`, `12h` or seconds. Unset: none."
+    )
+    upkeep_interval: Seconds = Field(
+        3600.0, description="How often that is looked after, and content that nothing refers to any more."
     )
 
     max_jobs: Count = Field(
@@ -98,6 +110,14 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("retention", mode="before")
+    @classmethod
+    def _read_policies(cls, value: Any) -> Any:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('write the policies as JSON: [{"older_than": "30d"}]') from None
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -157,4 +177,5 @@ def _sentence(problem: Any, in_file: set[str], path: Path) -> str:
     source = f"{path}: " if setting in in_file else f"MODELWIRE_{setting.upper()}: " if _in_environment(setting) else ""
     if problem["type"] == "extra_forbidden":
         return f"{source}there is no setting {name!r}"
-    return f"{source}{name} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{source}{name} is {problem['input']!r}: {message[0].lower()}{message[1:]}"

@@ -4,7 +4,9 @@ import asyncio
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from modelwire_server.artifacts.blobs.interface import Usage
 from modelwire_server.metrics import ServerMetrics
+from modelwire_server.upkeep.rounds import Stored
 
 
 def samples(metrics: ServerMetrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -32,6 +34,19 @@ def test_gauges_of_others() -> None:
     assert samples(metrics)["modelwire_models_bytes", ()] == 7
     size[0] = 8
     assert samples(metrics)["modelwire_models_bytes", ()] == 8
+
+
+def test_what_is_stored_is_told_by_type() -> None:
+    metrics = ServerMetrics()
+
+    async def read() -> Stored:
+        return Stored({"ml_training": Usage(2, 30), "other": Usage(1, 7)}, blobs=Usage(3, 37))
+
+    metrics.stored_from(read)
+    found = samples(metrics)
+    assert found["modelwire_artifacts", ("ml_training",)] == 2
+    assert found["modelwire_artifact_bytes", ("other",)] == 7
+    assert (found["modelwire_blobs", ()], found["modelwire_blob_bytes", ()]) == (3, 37)
 
 
 def test_two_servers_count_apart() -> None:

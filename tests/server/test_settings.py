@@ -1,6 +1,7 @@
 """Where settings come from, and what is said of those that cannot be."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,28 @@ def test_levels_may_be_shouted() -> None:
 def test_frame_limits_follow_the_settings() -> None:
     limits = Settings.load(max_frame_bytes="1MiB", max_frame_decompressed_bytes=7, max_batch_bytes=8, max_columns=9).frame_limits
     assert (limits.max_bytes, limits.max_decompressed_bytes, limits.max_batch_bytes, limits.max_columns) == (1 << 20, 7, 8, 9)
+
+
+POLICIES = '[{"older_than": "30d", "keep_last": 3}]'
+
+
+def test_retention_is_a_list_of_tables_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("modelwire.toml").write_text('delete_jobs_after = "2w"\n[[retention]]\nolder_than = "30d"\nkeep_last = 3\n')
+    from_file = Settings.load()
+    monkeypatch.setenv("MODELWIRE_RETENTION", POLICIES)
+    assert from_file.retention == Settings.load().retention
+    assert from_file.retention[0].older_than == timedelta(days=30)
+    assert from_file.delete_jobs_after == timedelta(weeks=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("30d", """MODELWIRE_RETENTION: retention is '30d': write the policies as JSON: [{"older_than": "30d"}]"""),
+        ("[{}]", "retention.0 is {}: a policy needs older_than, keep_last or both"),
+        ('[{"older_than": "30d", "age": 1}]', "there is no setting 'retention.0.age'"),
+    ],
+)
+def test_policies_with_mistakes(monkeypatch: pytest.MonkeyPatch, text: str, sentence: str) -> None:
+    monkeypatch.setenv("MODELWIRE_RETENTION", text)
+    assert sentence in refused()

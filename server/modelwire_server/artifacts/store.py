@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ..configs.store import has_tags
 from ..database.engine import Transaction
+from ..database.notifications import Topic, notify
 from ..database.tables import artifact_inputs, artifacts, jobs
 from ..paging import Page, PageRequest
 from .model import WORKSPACE, Artifact, ArtifactInput, Blob
@@ -83,7 +84,7 @@ def delete(tx: Transaction, artifact_id: str) -> None:
         new = sa.literal(f"{child}/").concat(sa.func.substr(artifacts.c.path, len(old_path) + 1))
         tx.execute(sa.update(artifacts).where(below(old_path)).values(path=new))
         tx.execute(sa.update(artifacts).where(artifacts.c.id == child).values(parent_id=None))
-    tx.execute(sa.delete(artifacts).where(artifacts.c.id == artifact_id))
+    _delete(tx, artifact_id)
 
 
 def delete_tree(tx: Transaction, artifact_id: str) -> list[str]:
@@ -91,8 +92,13 @@ def delete_tree(tx: Transaction, artifact_id: str) -> list[str]:
     ids = [artifact.id for artifact in subtree(tx, artifact_id)]
     # Children before parents, for the foreign key.
     for artifact in reversed(ids):
-        tx.execute(sa.delete(artifacts).where(artifacts.c.id == artifact))
+        _delete(tx, artifact)
     return ids
+
+
+def _delete(tx: Transaction, artifact_id: str) -> None:
+    tx.execute(sa.delete(artifacts).where(artifacts.c.id == artifact_id))
+    notify(tx, Topic.GONE, artifact_id)
 
 
 def subtree(tx: Transaction, artifact_id: str) -> list[Artifact]:

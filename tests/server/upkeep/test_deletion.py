@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from modelwire_server.artifacts.blobs.interface import Usage
 from modelwire_server.database import idempotency
+from modelwire_server.database.engine import Database
+from modelwire_server.database.notifications import Listener, Topic
 from modelwire_server.jobs import store as jobs
 from modelwire_server.jobs.model import JobStatus
 from modelwire_server.upkeep import deletion
@@ -170,5 +173,29 @@ def test_a_server_goes_round_by_itself_and_counts(with_storage: WithStorage) -> 
         stored = await upkeep.stored()
         assert stored.artifacts["ml_training"] == Usage(0, 0)
         assert stored.artifacts["other"] == Usage(2, 9)
+
+    with_storage(use)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_other_servers_hear_what_is_gone(with_storage: WithStorage, database_url: str) -> None:
+    async def use(storage: Storage) -> None:
+        async with AsyncExitStack() as stack:
+            other = await Database.open(database_url)
+            stack.push_async_callback(other.close)
+            ready, told = asyncio.Event(), asyncio.Queue[tuple[Topic, str]]()
+            listener = Listener(other, lambda topic, about: told.put_nowait((topic, about)), ready.set)
+            stack.push_async_callback(listener.close)
+            listener.start()
+            async with asyncio.timeout(10):
+                await ready.wait()
+                config = await storage.configs.create(name="a", data={})
+                old, single, linked = [await storage.artifact(days=days) for days in (50, 0, 0)]
+                await storage.configs.link(config.id, linked.id)
+                await delete(storage.database, OLD)
+                await storage.tree.delete(single.id)
+                await storage.configs.delete(config.id)
+                heard = [await told.get() for _ in range(3)]
+            assert heard == [(Topic.GONE, artifact.id) for artifact in (old, single, linked)]
 
     with_storage(use)
