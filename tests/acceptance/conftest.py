@@ -19,7 +19,7 @@ ON_EVERY_STORAGE = ("test_jobs", "test_errors")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.module.__name__ in ON_EVERY_STORAGE:
+    if metafunc.definition.path.stem in ON_EVERY_STORAGE:
         on_every_storage(metafunc)
 
 
