@@ -33,7 +33,7 @@ test: setup ## the whole test suite
 	$(BIN)/python $(MEASURE) -m pytest $(TESTS) $(PYTEST)
 
 chaos: setup ## jobs while servers are killed, the long form; CHAOS="sqlite --seed 7" for less
-	PYTHONPATH=tests/acceptance $(BIN)/python -m chaos $(CHAOS)
+	PYTHONPATH=tests:tests/acceptance $(BIN)/python -m chaos $(CHAOS)
 
 coverage: ## the same, measured: at least 90 % of client, runners and server
 	rm -f .coverage .coverage.*

@@ -8,7 +8,7 @@ from chaos import runs
 
 pytestmark = pytest.mark.slow
 
-JOBS, KILLS = 60, 3
+JOBS, KILLS = 50, 3
 
 
 @pytest.fixture
@@ -19,4 +19,14 @@ def seed() -> int:
 def test_one_server_on_sqlite_keeps_its_promises_through_kill_9(tmp_path: Path, seed: int) -> None:
     verdict = runs.on_sqlite(tmp_path, jobs=JOBS, kills=KILLS, seed=seed)
     verdict.show()
-    assert verdict.is_good, f"run again: make chaos CHAOS='sqlite --jobs {JOBS} --kills {KILLS} --seed {seed}'"
+    assert verdict.is_good, again("sqlite", seed)
+
+
+def test_two_servers_on_postgresql_keep_their_promises_through_kill_9(tmp_path: Path, postgres_url: str, seed: int) -> None:
+    verdict = runs.on_postgresql(tmp_path, postgres_url, jobs=JOBS, kills=KILLS, seed=seed)
+    verdict.show()
+    assert verdict.is_good, again("postgresql", seed)
+
+
+def again(run: str, seed: int) -> str:
+    return f"run again: make chaos CHAOS='{run} --jobs {JOBS} --kills {KILLS} --seed {seed}'"

@@ -2,13 +2,23 @@
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from .runs import on_sqlite
+from postgres import postgres_server
 
-RUNS = {"sqlite": on_sqlite}
+from .runs import on_postgresql, on_sqlite
+from .verdict import Verdict
+
+
+def on_new_postgresql(folder: Path, *, jobs: int, kills: int, seed: int) -> Verdict:
+    with postgres_server() as postgres, postgres.database() as url:
+        return on_postgresql(folder, url, jobs=jobs, kills=kills, seed=seed)
+
+
+RUNS = {"sqlite": on_sqlite, "postgresql": on_new_postgresql}
 
 
 def main() -> None:
@@ -21,10 +31,14 @@ def main() -> None:
     print(f"seed {arguments.seed}", flush=True)
     good = True
     for run in arguments.runs:
-        with tempfile.TemporaryDirectory(prefix="modelwire-chaos-") as folder:
-            verdict = RUNS[run](Path(folder), jobs=arguments.jobs, kills=arguments.kills, seed=arguments.seed)
+        folder = Path(tempfile.mkdtemp(prefix="modelwire-chaos-"))
+        verdict = RUNS[run](folder, jobs=arguments.jobs, kills=arguments.kills, seed=arguments.seed)
         verdict.show()
-        good = good and verdict.is_good
+        if verdict.is_good:
+            shutil.rmtree(folder)
+        else:
+            good = False
+            print(f"logs and data: {folder}\n", flush=True)
     sys.exit(not good)
 
 

@@ -2,9 +2,12 @@
 
 import random
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 KINDS = {"train": 5, "predict": 3}
+# The fragile one gives a lost job up, the other tries it again.
+RUNNERS = {"turbulent": 5, "fragile": 1}
 FATES = {"succeed": 6, "fail": 2, "cancel": 2}
 
 
@@ -15,6 +18,7 @@ class Errand:
 
     number: int
     kind: str
+    runner: str
     fate: str
     seconds: float
     stray: bool
@@ -27,11 +31,20 @@ class Errand:
         return {"number": [self.number], "fate": [self.fate], "seconds": [self.seconds], "stray": [self.stray]}
 
 
+class Blow(StrEnum):
+    """What happens to a server: kill -9; its fork server is killed and it goes on; it stands still, and then goes on as if nothing had
+    happened."""
+
+    KILL = "kill"
+    UNFORK = "unfork"
+    FREEZE = "freeze"
+
+
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """One kill -9: `after` so many jobs have ended and `delay` seconds more, of server number `victim`, which stays away for `away`
-    seconds."""
+    """`after` so many jobs have ended and `delay` seconds more, a blow hits server number `victim`, which is away for `away` seconds."""
 
+    blow: Blow
     after: int
     delay: float
     victim: int
@@ -47,6 +60,7 @@ def _errand(dice: random.Random, number: int) -> Errand:
     return Errand(
         number=number,
         kind=_draw(dice, KINDS),
+        runner=_draw(dice, RUNNERS),
         fate=fate,
         # Long enough to be there still when the cancel comes.
         seconds=60.0 if fate == "cancel" else dice.uniform(0.02, 0.8),
@@ -60,7 +74,13 @@ def _draw(dice: random.Random, weights: dict[str, int]) -> str:
     return dice.choices(list(weights), list(weights.values()))[0]
 
 
-def strikes(dice: random.Random, kills: int, *, jobs: int, servers: int) -> list[Strike]:
-    """Kills spread over the whole run, so that each meets work."""
-    moments = sorted(dice.sample(range(int(0.9 * jobs)), kills))
-    return [Strike(after, dice.uniform(0.0, 0.3), dice.randrange(servers), dice.uniform(0.0, 1.0)) for after in moments]
+def strikes(dice: random.Random, kills: int, *, jobs: int, servers: int, longest: float) -> list[Strike]:
+    """Blows spread over the whole run, so that each meets work: so many kills, and fewer of the others. None takes a server away for
+    more than `longest` seconds."""
+    blows = [*[Blow.KILL] * kills, *[Blow.UNFORK] * (kills // 3), *[Blow.FREEZE] * (kills // 3)]
+    dice.shuffle(blows)
+    moments = sorted(dice.sample(range(int(0.9 * jobs)), len(blows)))
+    return [
+        Strike(blow, after, dice.uniform(0.0, 0.3), dice.randrange(servers), dice.uniform(0.0, longest))
+        for blow, after in zip(blows, moments, strict=True)
+    ]

@@ -11,7 +11,7 @@ from serving import ServerProcess
 
 from modelwire import Client, Event, Job
 
-from .plan import Errand, Strike, errands, strikes
+from .plan import RUNNERS, Blow, Errand, Strike, errands, strikes
 
 CLIENTS = 4
 # Nothing in a run takes this long; what does has gone wrong.
@@ -46,13 +46,13 @@ class Service:
 
 
 class Storm:
-    """A run: `jobs` errands for four clients, `kills` strikes. `ended` counts the jobs whose watchers saw their end."""
+    """A run: `jobs` errands for four clients; `kills` servers are killed, and are away for at most `longest` seconds."""
 
-    def __init__(self, service: Service, *, jobs: int, kills: int, seed: int) -> None:
+    def __init__(self, service: Service, *, jobs: int, kills: int, seed: int, longest: float) -> None:
         dice = random.Random(seed)
         self.service = service
         self.stories = [Story(errand) for errand in errands(dice, jobs)]
-        self.strikes = strikes(dice, kills, jobs=jobs, servers=len(service.servers))
+        self.strikes = strikes(dice, kills, jobs=jobs, servers=len(service.servers), longest=longest)
         self.seconds = 0.0
         self._ended = 0
         self._news = threading.Condition()
@@ -62,9 +62,9 @@ class Storm:
         """Returns when every job has ended, or took too long."""
         begin = time.monotonic()
         with self.service.client() as client:
-            self._config = client.configs.create("chaos", {}, runner="turbulent").id
+            self._configs = {runner: client.configs.create("chaos", {}, runner=runner).id for runner in RUNNERS}
             calm = {"number": [-1], "fate": ["succeed"], "seconds": [0.0], "stray": [False]}
-            self._model = client.train(self._config, calm).wait(timeout=60).id
+            self._models = {runner: client.train(config, calm).wait(timeout=60).id for runner, config in self._configs.items()}
         clients = [self.service.client() for _ in range(CLIENTS)]
         try:
             for number, client in enumerate(clients):
@@ -105,8 +105,8 @@ class Storm:
 
     def _submit(self, client: Client, errand: Errand) -> Job[Any]:
         if errand.kind == "train":
-            return client.train(self._config, errand.frame)
-        return client.submit_prediction(self._model, errand.frame)
+            return client.train(self._configs[errand.runner], errand.frame)
+        return client.submit_prediction(self._models[errand.runner], errand.frame)
 
     def _cancel(self, client: Client, story: Story) -> None:
         time.sleep(story.errand.patience)
@@ -121,9 +121,18 @@ class Storm:
         self._await(strike.after)
         time.sleep(strike.delay)
         victim = self.service.servers[strike.victim]
-        victim.kill()
-        time.sleep(strike.away)
-        victim.start()
+        match strike.blow:
+            case Blow.KILL:
+                victim.kill()
+                time.sleep(strike.away)
+                victim.start()
+            case Blow.UNFORK:
+                for fork_server in victim.process.children():
+                    fork_server.kill()
+            case Blow.FREEZE:
+                victim.process.suspend()
+                time.sleep(strike.away)
+                victim.process.resume()
 
     def _await(self, ended: int) -> None:
         with self._news:

@@ -1,6 +1,7 @@
 """Counts whether everything was kept that had been promised."""
 
 import hashlib
+import json
 import pickle
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from modelwire import Client, Event, Job
 from modelwire.events import ArtifactEvent, StateEvent
 from modelwire.records import ArtifactRecord
 
+from .plan import RUNNERS
 from .storm import Service, Storm, Story
 
 MADE = {"train": "ml_training", "predict": "ml_prediction"}
@@ -85,6 +87,7 @@ def judge(storm: Storm, title: str, *, blobs: Path, mark: str) -> Verdict:
         server.stop()
     check_blobs(check("every blob has its digest"), blobs, artifacts)
     check_scratch(check("no unfinished file is left"), blobs)
+    check_servers(check("no server met an error that nobody expects"), storm.service)
     after = check("no process is left when the servers have stopped")
     after.expect(not (left := list(marked(mark))), f"{left}")
     statuses = Counter(job.status.value for job in jobs.values())
@@ -94,15 +97,17 @@ def judge(storm: Storm, title: str, *, blobs: Path, mark: str) -> Verdict:
 def check_submissions(check: Check, stories: Sequence[Story], jobs: dict[str, Job[Any]]) -> None:
     for story in stories:
         check.expect(story.job is not None and story.job.id in jobs, f"{story.errand}: {story.troubles}")
-    # One more: the model for the predictions.
-    check.expect(len(jobs) == len(stories) + 1, f"{len(jobs)} jobs for {len(stories) + 1} submissions")
+    # Each runner made a model for the predictions before.
+    expected = len(stories) + len(RUNNERS)
+    check.expect(len(jobs) == expected, f"{len(jobs)} jobs for {expected} submissions")
 
 
 def check_ends(check: Check, stories: Sequence[Story], jobs: dict[str, Job[Any]]) -> None:
     fitting = {"succeed": {"completed"}, "fail": {"failed"}, "cancel": {"canceled"}}
     for story in stories:
         if story.job and (job := jobs.get(story.job.id)):
-            kept = job.status.value in fitting[story.errand.fate] and job.reason != "WORKER_LOST"
+            lost = job.status == "failed" and job.reason == "WORKER_LOST"
+            kept = story.errand.runner == "fragile" if lost else job.status.value in fitting[story.errand.fate]
             check.expect(kept, f"{job.id} {job.status} {job.reason} {job.error} {story.errand}")
 
 
@@ -187,3 +192,14 @@ def check_blobs(check: Check, blobs: Path, artifacts: dict[str, ArtifactRecord])
 def check_scratch(check: Check, blobs: Path) -> None:
     check.count += 1
     check.violations.extend(str(path) for path in (blobs / "scratch").rglob("*"))
+
+
+def check_servers(check: Check, service: Service) -> None:
+    for server in service.servers:
+        for line in server.output().splitlines():
+            # A kill may have cut off a line.
+            entry = json.loads(line) if line.startswith("{") and line.endswith("}") else {"level": "", "event": line}
+            worried = entry["level"] in ("error", "critical") or entry["event"].startswith("Traceback")
+            check.expect(
+                not worried or entry["event"].startswith("fork server is lost"), f"{server.data_dir.name}: {entry['event']}"
+            )

@@ -34,10 +34,8 @@ def predict(config: BaseConfig, model: Any, historic: pa.Table, future: pa.Table
     return future
 
 
+# More attempts than servers are killed: no job may be lost for good.
 runner = FunctionalModelRunner(
-    on_train=train,
-    on_predict=predict,
-    info=RunnerInfo(id="turbulent"),
-    # More attempts than servers are killed: no job may be lost for good.
-    retry=RetryPolicy(max_attempts=50, backoff_seconds=0),
+    on_train=train, on_predict=predict, info=RunnerInfo(id="turbulent"), retry=RetryPolicy(max_attempts=50, backoff_seconds=0)
 )
+fragile = FunctionalModelRunner(on_train=train, on_predict=predict, info=RunnerInfo(id="fragile"))
