@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,19 +38,28 @@ def conditions() -> str:
 
 
 @contextmanager
-def trivial_server(database: str) -> Iterator[Server]:
-    """A server with a runner that does nothing; it ends with the block."""
+def serving(runner: str, folder: Path, *options: str) -> Iterator[Server]:
+    """A server that keeps its data in this folder; it ends with the block."""
     port = free_port()
-    with DATABASES[database]() as url, tempfile.TemporaryDirectory() as folder:
-        command = [str(Path(sys.executable).parent / "modelwire"), "serve", RUNNER]
-        options = [f"--grpc-port={port}", f"--http-port={free_port()}", f"--data-dir={folder}", "--log-level=warning"]
-        command += [*options, *([f"--database-url={url}"] if url else [])]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, SERVER_CORES))
-        try:
-            yield Server(f"127.0.0.1:{port}", process.pid)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+    command = [str(Path(sys.executable).parent / "modelwire"), "serve", runner]
+    command += [f"--grpc-port={port}", f"--http-port={free_port()}", f"--data-dir={folder}", "--log-level=warning", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # Before it has threads or processes of its own, which inherit that.
+    os.sched_setaffinity(process.pid, SERVER_CORES)
+    try:
+        yield Server(f"127.0.0.1:{port}", process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+@contextmanager
+def trivial_server(database: str) -> Iterator[Server]:
+    """A server with a runner that does nothing."""
+    with ExitStack() as until_the_end:
+        url = until_the_end.enter_context(DATABASES[database]())
+        folder = Path(until_the_end.enter_context(tempfile.TemporaryDirectory()))
+        yield until_the_end.enter_context(serving(RUNNER, folder, *([f"--database-url={url}"] if url else [])))
 
 
 @contextmanager
