@@ -44,7 +44,7 @@ async def collect(database: Database, blobs: BlobStore, *, grace: timedelta = GR
     # References are read last: what is stored and not referred to by then was not listed here, or is younger than `grace`.
     discarded = [blob async for blob in blobs.trash()]
     stored = [blob async for blob in blobs.entries() if blob.modified_at < old]
-    wanted = await wanted_digests(database, blobs)
+    wanted = await wanted_digests(await database.read(store.references), blobs)
     unwanted = [blob for blob in stored if blob.digest not in wanted]
     back = [blob for blob in discarded if blob.digest in wanted]
     gone = [blob for blob in discarded if blob.digest not in wanted and blob.modified_at < old]
@@ -61,9 +61,8 @@ async def collect(database: Database, blobs: BlobStore, *, grace: timedelta = GR
     return Collected(len(unwanted), len(purged), restored, sum(blob.size for blob in purged))
 
 
-async def wanted_digests(database: Database, blobs: BlobStore) -> set[str]:
+async def wanted_digests(references: store.References, blobs: BlobStore) -> set[str]:
     """The digests of all content that something refers to, through a workspace's list of files too."""
-    references = await database.read(store.references)
     wanted = set(references.digests)
     slots = asyncio.Semaphore(READERS)
 
@@ -79,16 +78,22 @@ async def wanted_digests(database: Database, blobs: BlobStore) -> set[str]:
 
 async def files_of(blobs: BlobStore, digest: str) -> Iterable[str]:
     """The digests of a workspace's files. None if the content is something else, or a damaged list: then nobody can find them."""
-    document = bytearray()
     try:
-        async for chunk in blobs.read(digest):
-            document += chunk
-            if not document.startswith(b"{"):
-                return []
-        return [file.digest for file in Workspace.from_json(bytes(document)).files]
+        workspace = await read_workspace(blobs, digest)
     except ContentCorrupted as error:
         log.warning("the list of a workspace's files cannot be read", digest=digest, error=error.message)
         return []
+    return [] if workspace is None else [file.digest for file in workspace.files]
+
+
+async def read_workspace(blobs: BlobStore, digest: str) -> Workspace | None:
+    """The workspace, if the content is one. Raises ContentCorrupted."""
+    document = bytearray()
+    async for chunk in blobs.read(digest):
+        document += chunk
+        if not document.startswith(b"{"):
+            return None
+    return Workspace.from_json(bytes(document))
 
 
 async def _restore(blobs: BlobStore, trashed: Iterable[StoredBlob]) -> int:

@@ -45,9 +45,13 @@ class Database:
     @classmethod
     async def open(cls, url: str, *, readers: int = 4) -> "Database":
         """Connects, and brings the tables to the newest version. Raises StorageUnavailable, InvalidField."""
-        engine = make_engine(url, readers)
-        await asyncio.to_thread(_translated, lambda: migrate(engine))
-        return cls(engine, readers=readers)
+        database = cls(make_engine(url, readers), readers=readers)
+        await database.migrate()
+        return database
+
+    async def migrate(self, revision: str = "head") -> None:
+        """Brings the tables to a newer version. Raises StorageUnavailable."""
+        await asyncio.to_thread(_translated, lambda: migrate(self.engine, revision))
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Runs `work` and returns what it returns. Raises StorageUnavailable."""

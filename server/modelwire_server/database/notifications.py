@@ -58,7 +58,7 @@ class Listener:
     async def _listen_for_ever(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            with contextlib.suppress(psycopg.OperationalError):
+            with contextlib.suppress(psycopg.Error):
                 async with await self._connect() as connection:
                     await connection.execute(f"LISTEN {_CHANNEL}")
                     pause = _FIRST_PAUSE_SECONDS
@@ -78,6 +78,7 @@ class Listener:
     async def _pass_on(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         own = self._database.engine.get_execution_options()["sender"]
         async for notice in connection.notifies():
-            sender, topic, about = notice.payload.split(" ")
-            if sender != own:
+            sender, topic, about = [*notice.payload.split(" "), "", ""][:3]
+            # Servers of a newer version may have more to tell.
+            if sender != own and topic in Topic:
                 self._on_notice(Topic(topic), about)
