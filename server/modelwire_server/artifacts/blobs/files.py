@@ -2,22 +2,20 @@
 
 import asyncio
 import contextlib
-import hashlib
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TypeVar
 
 from ...clock import new_id
 from ...errors import ContentCorrupted
 from ..model import Blob
-from .interface import StoredBlob, Usage
+from .disk import chunks_of, file_digest, make_folder, seal, sync_folder, time_of
+from .interface import StoredBlob, UnusableStore, Usage
 from .names import CONTENT, TRASH, digest_of, missing, name_of
 from .scratch import Scratch
-from .writing import ScratchWriter, full_disk_is_storage_full, too_large
+from .writing import ScratchWriter, full_disk_is_storage_full, too_large, writing
 
 T = TypeVar("T")
 
@@ -43,20 +41,17 @@ class FileBlobStore:
         return self._scratch.path
 
     async def open(self) -> None:
-        """Makes the folders and removes what processes that are gone left unfinished."""
-        await asyncio.to_thread(self._scratch.open)
+        """Makes the folders and removes what processes that are gone left unfinished. Raises UnusableStore."""
+        try:
+            await asyncio.to_thread(self._scratch.open)
+        except OSError as error:
+            raise UnusableStore(f"content cannot be stored in {self._content.parent}: {error.strerror}") from error
 
     async def close(self) -> None:
         await asyncio.to_thread(self._scratch.close)
 
-    @asynccontextmanager
-    async def writer(self) -> AsyncIterator[ScratchWriter]:
-        # Not in a thread: a caller that is canceled meanwhile would leave the file behind.
-        writer = ScratchWriter(self.scratch, self._max_bytes, self.adopt)
-        try:
-            yield writer
-        finally:
-            await asyncio.to_thread(writer.discard)
+    def writer(self) -> AbstractAsyncContextManager[ScratchWriter]:
+        return writing(self.scratch, self._max_bytes, self.adopt)
 
     async def put(self, data: bytes) -> Blob:
         async with self.writer() as writer:
@@ -77,8 +72,7 @@ class FileBlobStore:
 
     async def read(self, digest: str, *, offset: int = 0, chunk_size: int = 1 << 20) -> AsyncIterator[bytes]:
         with await asyncio.to_thread(self._found, digest, lambda path: path.open("rb")) as file:
-            file.seek(offset)
-            while chunk := await asyncio.to_thread(file.read, chunk_size):
+            async for chunk in chunks_of(file, offset, chunk_size):
                 yield chunk
 
     async def verify(self, digest: str) -> bool:
@@ -128,17 +122,7 @@ class FileBlobStore:
         return False
 
     def _store(self, path: Path, target: Path) -> None:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            # Through another name of the same file somebody could change it later.
-            if os.fstat(handle).st_nlink > 1:
-                path = replace_by_copy(path)
-                os.close(handle)
-                handle = os.open(path, os.O_RDONLY)
-            os.fchmod(handle, 0o444)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        seal(path)
         os.utime(path)
         make_folder(target.parent)
         path.replace(target)
@@ -198,35 +182,3 @@ def _stored_in(folder: Path) -> list[StoredBlob]:
                     state = entry.stat()
                     found.append(StoredBlob(digest, state.st_size, time_of(state)))
     return found
-
-
-def time_of(state: os.stat_result) -> datetime:
-    return datetime.fromtimestamp(state.st_mtime, UTC)
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-
-
-def replace_by_copy(path: Path) -> Path:
-    """Makes a file that has other names one that has none."""
-    copy = path.with_name(f"{path.name}.copy")
-    shutil.copyfile(path, copy)
-    return copy.replace(path)
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder that stays after a crash."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes a rename durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,6 +15,10 @@ from typing import Protocol
 from ..model import Blob
 
 
+class UnusableStore(Exception):
+    """The store cannot be used as it is set up; the message says why and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
     """Content as it lies in the store. `size` is in bytes; `modified_at` is when it was stored, discarded or restored."""
@@ -58,7 +62,7 @@ class BlobStore(Protocol):
     StorageUnavailable when the store does not answer."""
 
     async def open(self) -> None:
-        """Makes the store ready, and removes what processes that are gone left unfinished."""
+        """Makes the store ready, and removes what processes that are gone left unfinished. Raises UnusableStore."""
 
     async def close(self) -> None:
         """Removes what this process left unfinished."""
@@ -97,7 +101,8 @@ class BlobStore(Protocol):
         """Takes content out of the trash; whether it was only there."""
 
     def trash(self) -> AsyncIterator[StoredBlob]:
-        """What was discarded and not restored, in no order."""
+        """What was discarded, in no order. Of what was restored, and of what was discarded more than once, more may be told than is
+        needed: some stores cannot move content, and leave copies behind until they are purged."""
 
     async def purge(self, discarded: StoredBlob) -> bool:
         """Deletes for good what trash() told of; whether that was done. What was restored or discarded anew since then stays."""

@@ -5,8 +5,8 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -69,6 +69,17 @@ class ScratchWriter:
                 rest = memoryview(chunk)
                 while rest:
                     rest = rest[self._file.write(rest) :]
+
+
+@asynccontextmanager
+async def writing(folder: Path, max_bytes: int, adopt: Callable[[Path, Blob], Awaitable[None]]) -> AsyncIterator[ScratchWriter]:
+    """A writer whose file is gone in the end, unless it was committed."""
+    # Not in a thread: a caller that is canceled meanwhile would leave the file behind.
+    writer = ScratchWriter(folder, max_bytes, adopt)
+    try:
+        yield writer
+    finally:
+        await asyncio.to_thread(writer.discard)
 
 
 def too_large(limit: int) -> ContentTooLarge:
