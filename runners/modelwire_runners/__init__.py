@@ -7,6 +7,7 @@ from .diagnostics import Severity, ValidationDiagnostic
 from .discovery import TargetError, load_runner
 from .info import ArtifactHierarchy, AssessedStatus, ModelMetadata, PeriodType, RetryPolicy, RunnerInfo, RunnerLimits
 from .runner import BaseModelRunner, FunctionalModelRunner
+from .shell import ShellModelRunner
 
 __all__ = [
     "ArtifactHierarchy",
@@ -22,6 +23,7 @@ __all__ = [
     "RunnerInfo",
     "RunnerLimits",
     "Severity",
+    "ShellModelRunner",
     "TargetError",
     "ValidationDiagnostic",
     "check_runner",

@@ -1,4 +1,4 @@
-"""Processes that a script starts, and how none of them outlives it. On Linux."""
+"""Processes that a script starts: what they use, and how none of them outlives it. On Linux."""
 
 import contextlib
 import ctypes
@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -14,13 +15,47 @@ _PR_GET_CHILD_SUBREAPER = 37
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def children() -> set[int]:
-    """The children of this process, ended ones included until they are reaped."""
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What processes use: bytes of memory that they do not share with files, seconds of CPU time."""
+
+    memory: int = 0
+    cpu: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.memory + other.memory, self.cpu + other.cpu)
+
+
+def children(parent: int | str = "self") -> set[int]:
+    """The children of this or another process, ended ones included until they are reaped."""
     try:
-        return {int(child) for task in Path("/proc/self/task").iterdir() for child in _read(task / "children").split()}
+        tasks = list(Path(f"/proc/{parent}/task").iterdir())
+        return {int(child) for task in tasks for child in _read(task / "children").split()}
     except FileNotFoundError:
         # Not every kernel is built with these files.
-        return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _parent(entry) == os.getpid()}
+        own = os.getpid() if parent == "self" else parent
+        return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _parent(entry) == own}
+
+
+def descendants(residents: AbstractSet[int]) -> set[int]:
+    """All that descends from this process, but for those children and theirs."""
+    found: set[int] = set()
+    pending = children() - residents
+    while pending:
+        found |= pending
+        pending = {child for pid in pending for child in children(pid)} - found
+    return found
+
+
+def usage(pid: int) -> Usage:
+    """What a process uses, its reaped children's CPU time included; nothing if it is gone."""
+    try:
+        fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+        resident, shared = _read(Path(f"/proc/{pid}/statm")).split()[1:3]
+    except (FileNotFoundError, ProcessLookupError):
+        return Usage()
+    ticks = sum(int(field) for field in fields[11:15])
+    return Usage((int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE"), ticks / os.sysconf("SC_CLK_TCK"))
 
 
 @contextlib.contextmanager

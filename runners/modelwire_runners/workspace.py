@@ -70,6 +70,7 @@ class WorkFolder:
         self._shared = SharedFiles(shared, self._copier) if shared is not None else None
         self._known: dict[str, tuple[_State, Content]] = {}
         self._links: dict[str, tuple[int, SharedFile, Content]] = {}
+        self._started = 0
 
     def copy_project(self, project: Project) -> None:
         """Fills the workspace with the project's files as they are now. Raises WorkspaceError, OSError."""
@@ -93,17 +94,13 @@ class WorkFolder:
         for link in stock.links:
             (self.root / link.path).symlink_to(link.target)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Puts a file into the workspace, in the place of what had the name."""
-        self.remove(name)
-        (self.root / name).write_bytes(data)
-
-    def remove(self, name: str) -> None:
-        """Removes a file, if there is one."""
+    def place(self, name: str) -> Path:
+        """Where to write a file; what had the name is removed. Raises WorkspaceError if it is a folder."""
         path = self.root / name
         if path.is_dir() and not path.is_symlink():
             raise WorkspaceError(f"{name} is a folder, where a file of that name is to be written")
         path.unlink(missing_ok=True)
+        return path
 
     def size(self) -> int:
         """Bytes of all files, as they are now."""
@@ -194,8 +191,6 @@ class WorkFolder:
             return (LinkEntry(entry.path, target),)
         self.left_out.append(f"{entry.path}: the link leads out of the workspace, to {target!r}")
         return ()
-
-    _started = 0
 
     def hand_over(self) -> None:
         """To be called when the script begins: what changes from now on is its work."""
