@@ -80,5 +80,5 @@ class Listener:
         async for notice in connection.notifies():
             sender, topic, about = [*notice.payload.split(" "), "", ""][:3]
             # Servers of a newer version may have more to tell.
-            if sender != own and topic in Topic:
+            if sender != own and topic in set(Topic):
                 self._on_notice(Topic(topic), about)

@@ -1,6 +1,7 @@
 """A runner that does what its config tells it to: every way in which a job can go right or wrong."""
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -32,6 +33,13 @@ def wait_for(path: str) -> None:
         gate.read()
 
 
+def keep_to_oneself(path: str) -> None:
+    """Fails if another job does the same at the same time."""
+    with Path(path).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        threading.Event().wait(0.1)
+
+
 def stubborn_grandchild(config: Config) -> None:
     code = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
@@ -59,6 +67,8 @@ def train(config: Config, data: pa.Table, context: RunContext) -> Any:
         case "gate":
             context.progress(0.25, "waiting")
             wait_for(config.gate)
+        case "alone":
+            keep_to_oneself(config.marker)
         case "chatty":
             for number in range(config.lines):
                 print(f"line {number}")
@@ -89,6 +99,15 @@ lasting = FunctionalModelRunner(
     config_schema=Config,
     info=RunnerInfo(id="lasting", display_name="Runs again when its worker is lost"),
     retry=RetryPolicy(max_attempts=3, backoff_seconds=0),
+)
+
+single = FunctionalModelRunner(
+    on_train=train,
+    on_predict=predict,
+    config_schema=Config,
+    info=RunnerInfo(id="single", display_name="One at a time"),
+    max_concurrency=1,
+    max_pending=4,
 )
 
 demanding = FunctionalModelRunner(
