@@ -8,6 +8,9 @@ from typing import Literal
 import structlog
 from structlog.typing import Processor
 
+# Without local variables: they may hold users' data and the password of the database.
+_tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
 
 def configure_logs(level: str = "info", format: Literal["console", "json"] = "console") -> None:
     """Sets up logging for the whole process, to standard error. Whatever is bound to structlog's contextvars is in every line."""
@@ -49,5 +52,5 @@ def configure_logs(level: str = "info", format: Literal["console", "json"] = "co
 
 def _renderers(format: str) -> list[Processor]:
     if format == "json":
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        return [structlog.processors.ExceptionRenderer(_tracebacks), structlog.processors.JSONRenderer(default=str)]
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]

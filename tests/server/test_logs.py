@@ -54,6 +54,16 @@ def test_errors_are_whole_and_on_one_line(capsys: pytest.CaptureFixture[str]) ->
         assert line["exception"][0]["exc_type"] == "KeyError"
 
 
+def test_what_local_variables_hold_stays_out_of_the_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", "json")
+    secret = "".join(["pass", "word"])
+    try:
+        raise KeyError(len(secret))
+    except KeyError:
+        structlog.get_logger().exception("ours")
+    assert "password" not in json.dumps(lines(capsys))
+
+
 def test_levels_and_chatty_libraries(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("warning", "json")
     structlog.get_logger().info("hidden")
