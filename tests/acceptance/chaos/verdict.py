@@ -200,6 +200,5 @@ def check_servers(check: Check, service: Service) -> None:
             # A kill may have cut off a line.
             entry = json.loads(line) if line.startswith("{") and line.endswith("}") else {"level": "", "event": line}
             worried = entry["level"] in ("error", "critical") or entry["event"].startswith("Traceback")
-            check.expect(
-                not worried or entry["event"].startswith("fork server is lost"), f"{server.data_dir.name}: {entry['event']}"
-            )
+            expected = entry["event"].startswith(("fork server is lost", "fork server cannot start"))
+            check.expect(expected or not worried, f"{server.data_dir.name}: {entry['event']}")
