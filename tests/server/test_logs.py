@@ -56,7 +56,7 @@ def test_errors_are_whole_and_on_one_line(capsys: pytest.CaptureFixture[str]) ->
 
 def test_what_local_variables_hold_stays_out_of_the_logs(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", "json")
-    secret = "".join(["pass", "word"])
+    secret = "password"
     try:
         raise KeyError(len(secret))
     except KeyError:
