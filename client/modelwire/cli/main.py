@@ -17,7 +17,8 @@ PLUGINS = "modelwire.commands"
 class Root(TyperGroup):
     """Commands of this package and of the entry-point group `modelwire.commands`, which are imported only when needed.
 
-    An entry point names a function that becomes the command of the entry point's name: typer reads its parameters.
+    An entry point names a function that becomes the command of the entry point's name: typer reads its parameters. Or it names a
+    typer.Typer with commands of its own.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -42,7 +43,7 @@ class Root(TyperGroup):
 @functools.cache
 def plugins() -> dict[str, EntryPoint]:
     """The commands of other packages, by name."""
-    order = ["serve", "check", "init", "demo"]
+    order = ["serve", "check", "init", "demo", "admin"]
     found = {point.name: point for point in entry_points(group=PLUGINS)}
     return {name: found[name] for name in sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))}
 
@@ -55,6 +56,9 @@ def plugin_command(name: str) -> Any:
     except Exception as error:
         function = _unavailable(name, str(error))
     app = typer.Typer(add_completion=False)
+    if isinstance(function, typer.Typer):
+        app.add_typer(function, name=name, rich_help_panel=function.rich_help_panel)
+        return typer.main.get_group(app).commands[name]
     add(app, name, function)
     return typer.main.get_command(app)
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 PANEL = "Train and predict"
 
 Priority = Annotated[
-    int, typer.Option("--priority", metavar="N", min=-1000, max=1000, help="Jobs with a higher one begin first.", show_default=False)
+    int,
+    typer.Option("--priority", metavar="N", min=-1000, max=1000, help="Jobs with a higher one begin first.", show_default=False),
 ]
 JobTimeout = Annotated[
     float | None,

@@ -135,11 +135,17 @@ def references(tx: Transaction) -> References:
     of_artifacts = {digest for digest, _ in contents}
     # A job may still work with a model whose artifact is gone, and with it what tells whether it is a workspace.
     models = {order["model"]["digest"] for order in orders if order.get("model")}
-    frames = {digest for order in orders for digest in (*order.get("frames", {}).values(), order.get("geo")) if digest}
+    of_jobs = {digest for order in orders for digest in digests_of(order)}
     return References(
-        digests={*of_artifacts, *inputs, *models, *frames},
+        digests={*of_artifacts, *inputs, *of_jobs},
         workspaces={digest for digest, content_type in contents if content_type == WORKSPACE} | (models - of_artifacts),
     )
+
+
+def digests_of(order: dict[str, Any]) -> list[str]:
+    """The digests in a job's input."""
+    model = order.get("model") or {}
+    return [digest for digest in (*order.get("frames", {}).values(), order.get("geo"), model.get("digest")) if digest]
 
 
 def below(path: str) -> sa.ColumnElement[bool]:

@@ -1,8 +1,9 @@
 """What the server adds to the command line. Light: whatever is heavy is imported when a command runs."""
 
+from .administering import admin
 from .checking import check
 from .demonstrating import demo
 from .initiating import init
 from .serving import serve
 
-__all__ = ["check", "demo", "init", "serve"]
+__all__ = ["admin", "check", "demo", "init", "serve"]

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from ..database.engine import Database
 from . import store
+from .refusal import Refused
 
 # How often somebody who waits looks again.
 PAUSE_SECONDS = 0.2
+# So long somebody waits who cannot come again in an hour.
+PATIENCE_SECONDS = 60.0
 
 
-class Occupied(Exception):
+class Occupied(Refused):
     """Somebody else cleans up or makes a backup, here or on another server."""
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..artifacts.store import digests_of
 from ..database.engine import Database, Transaction
 from ..database.notifications import Topic, notify
-from ..database.tables import artifact_inputs, artifacts, config_artifacts, jobs
+from ..database.tables import artifact_inputs, artifacts, config_artifacts, job_events, jobs, metadata
 from ..jobs.model import JobStatus
 from .retention import Candidate
 
@@ -121,3 +122,70 @@ def advisory_lock(database: Database) -> Iterator[bool]:
     engine = sa.create_engine(database.engine.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection.execute(sa.select(sa.func.pg_try_advisory_lock(_LOCK))).scalar_one()
+
+
+def count(tx: Transaction, table: str) -> int:
+    """How many rows a table has."""
+    return tx.execute(sa.select(sa.func.count()).select_from(metadata.tables[table])).scalar_one()
+
+
+def users_of_content(tx: Transaction) -> Iterator[tuple[str, str]]:
+    """All digests that are referred to, each with who does so."""
+    own = sa.select(artifacts.c.id, artifacts.c.digest).where(artifacts.c.digest.is_not(None))
+    for row in tx.execute(own):
+        yield row.digest, f"artifact {row.id}"
+    inputs = sa.select(artifact_inputs.c.artifact_id, artifact_inputs.c.role, artifact_inputs.c.digest)
+    for edge in tx.execute(inputs.where(artifact_inputs.c.digest != "")):
+        yield edge.digest, f"artifact {edge.artifact_id} ({edge.role})"
+    for job in tx.execute(sa.select(jobs.c.id, jobs.c.input)):
+        for digest in digests_of(job.input):
+            yield digest, f"job {job.id}"
+
+
+def sizes_of_content(tx: Transaction) -> list[tuple[str, str, int]]:
+    """The id, digest and recorded size of each artifact that has content."""
+    query = sa.select(artifacts.c.id, artifacts.c.digest, artifacts.c.size).where(artifacts.c.digest.is_not(None))
+    return [(row.id, row.digest, row.size) for row in tx.execute(query)]
+
+
+def broken_logs(tx: Transaction) -> Iterator[tuple[str, str]]:
+    """Jobs whose events are not 1, 2, 3 ... up to the one that is recorded as the last."""
+    first, last, total = (function(job_events.c.sequence) for function in (sa.func.min, sa.func.max, sa.func.count))
+    query = (
+        sa.select(jobs.c.id, jobs.c.last_sequence, first.label("first"), last.label("last"), total.label("total"))
+        .join_from(jobs, job_events, isouter=True)
+        .group_by(jobs.c.id, jobs.c.last_sequence)
+        .having(sa.or_(total != jobs.c.last_sequence, sa.and_(total > 0, sa.or_(first != 1, last != jobs.c.last_sequence))))
+    )
+    for row in tx.execute(query.order_by(jobs.c.id)):
+        yield f"job {row.id}", f"has {row.total} events from {row.first} to {row.last}; there should be {row.last_sequence} from 1"
+
+
+def broken_trees(tx: Transaction) -> Iterator[tuple[str, str]]:
+    """Artifacts that are not where their parent says."""
+    parent = artifacts.alias()
+    above = sa.func.coalesce(parent.c.path, "")
+    query = (
+        sa.select(artifacts.c.id, artifacts.c.parent_id, artifacts.c.path, artifacts.c.level)
+        .join_from(artifacts, parent, parent.c.id == artifacts.c.parent_id, isouter=True)
+        .where(
+            sa.or_(
+                sa.and_(artifacts.c.parent_id.is_not(None), parent.c.id.is_(None)),
+                artifacts.c.path != above.concat(artifacts.c.id).concat("/"),
+                artifacts.c.level != parent.c.level + 1,
+            )
+        )
+    )
+    for row in tx.execute(query.order_by(artifacts.c.id)):
+        yield f"artifact {row.id}", f"is at level {row.level}, at {row.path}, which does not fit its parent {row.parent_id}"
+
+
+def broken_rows(tx: Transaction) -> Iterator[tuple[str, str]]:
+    """What SQLite finds wrong with its file, and rows that refer to none. PostgreSQL sees to that by itself."""
+    if tx.dialect.name != "sqlite":
+        return
+    for (problem,) in tx.exec_driver_sql("PRAGMA integrity_check"):
+        if problem != "ok":
+            yield "the database", problem
+    for table, row, referred, _ in tx.exec_driver_sql("PRAGMA foreign_key_check"):
+        yield f"row {row} of {table}", f"refers to a row of {referred} that is not there"
