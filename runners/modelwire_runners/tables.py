@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 _ROWS_AT_ONCE = 1 << 16
 _LARGEST_BLOCK = 1 << 30
 # How programs spell that there is no number.
-_NO_VALUE = pa.array(["", "NA", "N/A", "#N/A", "<NA>", "null", "NULL", "None"])
+_NO_VALUE = ("", "NA", "N/A", "#N/A", "<NA>", "null", "NULL", "None")
 _NEEDS_QUOTES = '[",\r\n]|^$|^\\s|\\s$'
 _LEADING_ZERO = r"^[+-]?0\d"
 
@@ -162,7 +162,7 @@ def _restored(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | No
     if _is_bytes(kind):
         return _first(lambda: _each(texts, base64.b64decode, kind))
     bare = pc.utf8_trim_whitespace(texts)
-    bare = pc.if_else(pc.is_in(bare, _NO_VALUE), pa.scalar(None, pa.string()), bare)
+    bare = pc.if_else(pc.is_in(bare, pa.array(_NO_VALUE)), pa.scalar(None, pa.string()), bare)
     return _first(*_ways(bare, kind))
 
 
