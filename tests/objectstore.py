@@ -33,7 +33,8 @@ class ObjectStoreServer:
 
     def request(self, method: str, path: str, data: bytes | None = None) -> bytes:
         """Speaks to the server past any library."""
-        request = urllib.request.Request(f"{self.endpoint}{path}", data, method=method)  # noqa: S310
+        headers = {"Content-Type": "application/xml"}
+        request = urllib.request.Request(f"{self.endpoint}{path}", data, headers, method=method)  # noqa: S310
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             content: bytes = answer.read()
             return content

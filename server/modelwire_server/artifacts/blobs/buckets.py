@@ -10,7 +10,6 @@ from urllib.parse import parse_qsl, urlsplit
 import structlog
 from obstore.exceptions import (
     BaseError,
-    GenericError,
     PermissionDeniedError,
     UnauthenticatedError,
     UnknownConfigurationKeyError,
@@ -28,12 +27,14 @@ Bucket: TypeAlias = S3Store | GCSStore | AzureStore
 _CONNECTION_FLAGS = ("allow_http", "allow_invalid_certificates")
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 # A request that is not answered must not take up a caller's patience; a large one may go on for as long as bytes come.
-_TIMEOUTS = {"connect_timeout": timedelta(seconds=5), "read_timeout": timedelta(seconds=60), "timeout": timedelta(days=1)}
+_TIMEOUTS = {"connect_timeout": timedelta(seconds=5), "read_timeout": timedelta(seconds=30), "timeout": timedelta(days=1)}
 _RETRIES = {
     "max_retries": 4,
     "retry_timeout": timedelta(seconds=15),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }
+# An object that tells whether objects can be made.
+PROBE = "probe"
 _FULL = ("507 ", "QuotaExceeded", "StorageFull")
 
 
@@ -71,32 +72,37 @@ def answers(*, gone: str = "") -> Iterator[None]:
             raise
         log.error("something is gone from the object store", what=gone, error=first_line(error))
         raise StorageUnavailable(f"{gone} is gone from the object store") from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        log.error("the object store refuses access", error=first_line(error))
-        raise StorageUnavailable("the object store refuses access to the content") from error
     except BaseError as error:
-        log.warning("the object store does not answer as it should", error=first_line(error))
+        log.error("the object store does not do as it should", error=first_line(error))
+        if is_refusal(error):
+            raise StorageUnavailable("the object store refuses access to the content") from error
         if any(mark in str(error) for mark in _FULL):
             raise StorageFull("the object store that holds the content is full") from error
         raise StorageUnavailable("the object store does not answer") from error
 
 
-async def check_access(store: Bucket, place: str) -> None:
+async def check_access(bucket: Bucket, place: str) -> None:
     """Lists, writes and deletes, since a server that could not would fail its callers later. Raises UnusableStore for what somebody
     has to set up, StorageUnavailable for what may pass."""
-    probe = "probe"
     try:
-        async for _ in store.list(probe):
+        async for _ in bucket.list(PROBE):
             break
-        await store.put_async(probe, b"")
-        await store.delete_async(probe)
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        message = f"blobs_url: {place} refuses access; its keys must allow to list, read, write and delete"
-        raise UnusableStore(f"{message} ({first_line(error)})") from None
-    except (FileNotFoundError, GenericError) as error:
+        await bucket.put_async(PROBE, b"")
+        await bucket.delete_async(PROBE)
+    except (BaseError, FileNotFoundError) as error:
+        why = first_line(error)
+        if is_refusal(error):
+            must = "its keys must allow to list, read, write and delete"
+            raise UnusableStore(f"blobs_url: {place} refuses access; {must} ({why})") from None
         if isinstance(error, FileNotFoundError) or "NoSuchBucket" in str(error):
-            raise UnusableStore(f"blobs_url: there is no {place}; create the bucket first") from None
-        raise StorageUnavailable(f"the object store {place} does not answer: {first_line(error)}") from error
+            raise UnusableStore(f"blobs_url: there is no bucket for {place}; create it first") from None
+        raise StorageUnavailable(f"the object store {place} does not answer: {why}") from error
+
+
+def is_refusal(error: Exception) -> bool:
+    # What a list meets has no type of its own.
+    statuses = ("401 Unauthorized", "403 Forbidden")
+    return isinstance(error, PermissionDeniedError | UnauthenticatedError) or any(status in str(error) for status in statuses)
 
 
 def first_line(error: BaseException) -> str:
