@@ -10,11 +10,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .project import Content, Stamp
+from .project import Content, content_of
 
 # Linux: share the blocks of another file (btrfs, XFS, bcachefs ...).
 _FICLONE = 0x40049409
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EBADF, errno.EPERM)
+# The time of all shared files; one that was written to has another.
+_TIME_NS = 315_532_800 * 10**9
 # So long an entry of the cache may be unused.
 _KEPT_SECONDS = 24 * 3600.0
 _CHUNK = 1 << 30
@@ -87,27 +89,29 @@ class SharedFiles:
         self._folder = folder
         self._copier = copier
 
-    def link(self, source: Path, content: Content, found: os.stat_result, target: Path) -> SharedFile:
-        """Makes `target` a link to the one copy of a file, which has this content in the state in which it was found. Raises OSError."""
-        mode = 0o555 if found.st_mode & 0o100 else 0o444
-        name = f"{content.digest.removeprefix('sha256:')}-{mode:o}-{found.st_mtime_ns}"
-        shared = SharedFile(self._folder / name, content.size, found.st_mtime_ns)
+    def link(self, source: Path, content: Content, mode: int, target: Path) -> SharedFile:
+        """Makes `target` a link to the one copy of a file with this content. Raises OSError, also if the file has other content."""
+        mode = 0o555 if mode & 0o100 else 0o444
+        shared = SharedFile(self._folder / f"{content.digest.removeprefix('sha256:')}-{mode:o}", content.size, _TIME_NS)
         if shared.path.exists() and not shared.is_intact():
             shared.drop()
         try:
             os.link(shared.path, target)
         except FileNotFoundError:
-            self._add(source, found, shared.path, mode)
+            self._add(source, content, shared.path, mode)
             os.link(shared.path, target)
         return shared
 
-    def _add(self, source: Path, found: os.stat_result, path: Path, mode: int) -> None:
+    def _add(self, source: Path, content: Content, path: Path, mode: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._drop_unused()
         with tempfile.TemporaryDirectory(dir=self._folder) as aside:
-            if Stamp.of(self._copier.copy(source, Path(aside) / "new", mode)) != Stamp.of(found):
-                raise OSError(errno.EBUSY, "the file is being changed", str(source))
-            (Path(aside) / "new").replace(path)
+            new = Path(aside) / "new"
+            self._copier.copy(source, new, mode)
+            if content_of(new) != content:
+                raise OSError(errno.EBUSY, "the file was changed meanwhile", str(source))
+            os.utime(new, ns=(_TIME_NS, _TIME_NS))
+            new.replace(path)
 
     def _drop_unused(self) -> None:
         """The time of an inode's last change is that of its last link."""

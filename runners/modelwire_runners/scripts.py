@@ -38,6 +38,11 @@ class ScriptEnd:
     stderr: str = ""
 
     @property
+    def signal(self) -> str:
+        """The name of the signal that killed it, empty if none did."""
+        return _signal_name(-self.exit_code) if self.exit_code < 0 else ""
+
+    @property
     def stderr_tail(self) -> str:
         """The last lines of standard error that say something, as one line."""
         return " | ".join(_telling(self.stderr)[-_TAIL_LINES:])

@@ -24,6 +24,7 @@ from .tables import TableError, read_arrow, read_csv, write_arrow, write_csv
 from .workspace import Stock, WorkFolder, WorkspaceError
 
 Geo = dict[str, Any] | None
+_LEVELS = {0: "ml_training", 1: "ml_prediction", 2: "ml_prediction_workspace"}
 # Longer than this the kernel takes no variable.
 _LONGEST_VARIABLE = 100_000
 
@@ -83,7 +84,7 @@ class ShellModelRunner(BaseModelRunner[BaseConfig]):
         self._predict = Command("predict_command", predict_command, PREDICT_FILES)
         self.config_schema = config_schema
         self.info = info or RunnerInfo(id=slug(str(caller.get("__name__", "model"))))
-        self.hierarchy = hierarchy or ArtifactHierarchy()
+        self.hierarchy = hierarchy or ArtifactHierarchy(level_labels=_LEVELS)
         self.limits = limits or RunnerLimits()
         self.retry = retry or RetryPolicy()
         self.max_concurrency = max_concurrency

@@ -11,7 +11,6 @@ from .project import Content, Entry, Project, content_of, entries, leads_inside
 
 # A file that was changed so shortly before may be changed once more without its time telling so.
 _CLOCK_TICK_NS = 20_000_000
-_UNCHANGED_COPY_TRIES = 3
 
 
 class WorkspaceError(Exception):
@@ -146,7 +145,7 @@ class WorkFolder:
         try:
             content = project.content(entry)
             if self._shared is not None and project.is_shared(entry.path):
-                self._share(project.root / entry.path, content, entry.found, entry.path)
+                self._share(project.root / entry.path, content, entry.found.st_mode, entry.path)
             else:
                 self._copy(project.root / entry.path, entry, content)
         except FileNotFoundError:
@@ -162,7 +161,7 @@ class WorkFolder:
 
     def _restore_file(self, file: FileEntry, source: Path, is_shared: bool) -> None:
         if is_shared and self._shared is not None:
-            self._share(source, file.content, source.stat(), file.path)
+            self._share(source, file.content, file.mode, file.path)
             return
         target = self.root / file.path
         self._copier.copy(source, target, file.mode)
@@ -170,10 +169,10 @@ class WorkFolder:
             raise WorkspaceError(f"the stored file {file.path} of the workspace was changed")
         self._known[file.path] = (_State.of(target.stat()), file.content)
 
-    def _share(self, source: Path, content: Content, found: os.stat_result, path: str) -> None:
+    def _share(self, source: Path, content: Content, mode: int, path: str) -> None:
         assert self._shared is not None
         target = self.root / path
-        shared = self._shared.link(source, content, found, target)
+        shared = self._shared.link(source, content, mode, target)
         self._links[path] = (target.stat().st_ino, shared, content)
 
     def _content(self, entry: Entry) -> Content:

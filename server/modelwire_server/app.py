@@ -26,6 +26,7 @@ from .execution.local import LocalExecutor
 from .gateway.http import http_app
 from .inference.models import ModelCache
 from .inference.predictor import Predictor
+from .inference.scripts import ScriptPredictor
 from .jobs import store as job_store
 from .jobs.desk import JobDesk
 from .jobs.dispatcher import Capacity, Dispatcher
@@ -73,7 +74,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         await blobs.open()
         stack.push_async_callback(blobs.close)
-        executor = LocalExecutor(settings.targets, slots=settings.max_jobs)
+        executor = LocalExecutor(settings.targets, slots=settings.max_jobs, private=[data_dir, blobs.scratch.parent.parent])
         stack.push_async_callback(executor.close)
         runners = await load_runners(settings.targets, executor)
         database = await Database.open(settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}")
@@ -95,7 +96,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         configs = ConfigCatalog(database, runners, forget)
         tree = ArtifactTree(database, blobs, runners.hierarchy, forget)
         models = ModelCache(tree=tree, blobs=blobs, runners=runners, max_bytes=settings.model_memory_bytes)
-        predictor = Predictor(threads=os.cpu_count() or 1, max_waiting=settings.max_waiting_predictions)
+        cores = os.cpu_count() or 1
+        scripts = ScriptPredictor(executor=executor, blobs=blobs, slots=cores)
+        predictor = Predictor(threads=cores, max_waiting=settings.max_waiting_predictions, scripts=scripts)
         stack.callback(predictor.close)
         training = Training(runners=runners, configs=configs, tree=tree, blobs=blobs, queue=queue, timeout=settings.job_timeout)
         prediction = Prediction(

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from .artifacts.blobs.interface import BlobStore
-from .artifacts.model import PREDICTION_TYPE, PREDICTION_WORKSPACE_TYPE, Artifact, ArtifactInput, Blob
+from .artifacts.model import PREDICTION_TYPE, PREDICTION_WORKSPACE_TYPE, WORKSPACE, Artifact, ArtifactInput, Blob
 from .artifacts.tree import ArtifactTree
 from .clock import new_id
 from .database.engine import Transaction
@@ -17,6 +17,7 @@ from .execution.interface import Completed, JobSpec, Made
 from .frames import StoredFrame
 from .inference.models import LoadedModel, ModelCache, find_model
 from .inference.predictor import Predictor
+from .inference.workspaces import fetch_workspace
 from .jobs.model import Job, JobKind, NewEvent
 from .jobs.submission import JobQueue, Submission, new_job
 from .making import artifact_made, fingerprint_of, inputs_of, made_by, model_blob, require_geo
@@ -115,7 +116,7 @@ class Prediction:
             input={
                 "frames": {"historic": order.historic.blob.digest, "future": order.future.blob.digest},
                 "geo": order.geo and order.geo.digest,
-                "model": {"digest": blob.digest, "size": blob.size},
+                "model": {"digest": blob.digest, "size": blob.size, "content_type": model.content_type},
                 "config": {**config, "prediction_periods": horizon},
                 "run_info": order.run_info,
                 "tags": list(order.tags),
@@ -130,8 +131,13 @@ class Prediction:
 
     async def prepare(self, job: Job, folder: Path) -> JobSpec:
         """Gathers the files that a prediction needs."""
-        blob = Blob(**job.input["model"])
+        blob = Blob(job.input["model"]["digest"], job.input["model"]["size"])
         geo = job.input.get("geo")
+        parts = None
+        if job.input["model"].get("content_type") == WORKSPACE:
+            model, parts = await fetch_workspace(self._blobs, blob, folder)
+        else:
+            model = await self._blobs.local_path(blob.digest)
         return JobSpec(
             job_id=job.id,
             attempt=job.attempt,
@@ -141,15 +147,17 @@ class Prediction:
             frames={role: await self._blobs.local_path(digest) for role, digest in job.input["frames"].items()},
             geo=await self._blobs.local_path(geo) if geo else None,
             run_info=job.input["run_info"],
-            model=await self._blobs.local_path(blob.digest),
+            model=model,
             model_blob=blob,
+            parts=parts,
+            artifact_id=job.artifact_id,
             folder=folder,
             timeout=job.timeout,
         )
 
     def complete(self, tx: Transaction, job: Job, done: Completed) -> Sequence[NewEvent]:
-        """Stores the predictions under their model, and returns the event that tells of it. Raises ParentNotFound if the model was
-        deleted meanwhile."""
+        """Stores the predictions under their model, and the workspace under them if there is one; returns the events that tell of it.
+        Raises ParentNotFound if the model was deleted meanwhile."""
         prediction = Artifact(
             id=job.artifact_id,
             type=PREDICTION_TYPE,
@@ -159,7 +167,17 @@ class Prediction:
             **made_by(job, done.made),
         )
         self._tree.insert_made(tx, prediction)
-        return [artifact_made(prediction)]
+        if done.workspace is None:
+            return [artifact_made(prediction)]
+        workspace = Artifact(
+            id=new_id(),
+            type=PREDICTION_WORKSPACE_TYPE,
+            parent_id=prediction.id,
+            inputs=prediction.inputs,
+            **made_by(job, done.workspace),
+        )
+        self._tree.insert_made(tx, workspace)
+        return [artifact_made(workspace), artifact_made(prediction)]
 
     def keep_diagnostic(self, tx: Transaction, job: Job, left: Made, error: ModelwireError) -> Sequence[NewEvent]:
         """Stores the workspace of a prediction that failed, and returns the event that tells of it."""

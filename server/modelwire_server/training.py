@@ -98,6 +98,7 @@ class Training:
             frames={role: await self._blobs.local_path(digest) for role, digest in job.input["frames"].items()},
             geo=await self._blobs.local_path(geo) if geo else None,
             run_info=job.input["run_info"],
+            artifact_id=job.artifact_id,
             folder=folder,
             timeout=job.timeout,
         )

@@ -10,15 +10,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from ..artifacts.model import Blob
+from ..artifacts.model import WORKSPACE, Blob
+from ..artifacts.workspace import Workspace
 from ..clock import now
-from ..errors import ModelwireError, WorkerLost
+from ..errors import ContentCorrupted, ModelwireError, WorkerLost
 from ..jobs.model import EventKind, NewEvent
 from .faults import exited, from_message, killed
 from .interface import Completed, Failed, JobSpec, Made, Report
 from .link import ForkServerLink, JobEnd
 from .output import LineSource, LogBudget
-from .specs import write_spec
+from .specs import FOLDER, write_spec
 from .wire import Message, receive, socket_pair
 
 # How many messages are taken from the control socket before the output has its turn.
@@ -83,17 +84,32 @@ class ControlSource:
             event = self._event(EventKind(message["kind"]), message["data"])
             return [event] if event else []
         if "error" in message:
-            self.verdict = Failed(from_message(message))
-        else:
-            blob = Blob(message["digest"], message["size"])
-            path = self._folder / Path(message["file"]).name
-            self.verdict = Completed(Made(path, blob, message["content_type"], message["metadata"]))
+            self.verdict = Failed(from_message(message), self._made(message.get("diagnostic")))
+        elif made := self._made(message):
+            self.verdict = Completed(made, self._made(message.get("workspace")))
         return []
+
+    def _made(self, message: Message | None) -> Made | None:
+        if message is None:
+            return None
+        path = self._folder / Path(message["file"]).name
+        blob, content_type = Blob(message["digest"], message["size"]), message["content_type"]
+        parts = parts_of(path, self._folder / FOLDER) if content_type == WORKSPACE else ()
+        return Made(path, blob, content_type, message["metadata"], parts)
 
     def _event(self, kind: EventKind, data: dict[str, Any]) -> NewEvent | None:
         if kind is EventKind.LOG:
             return self._budget.event(data)
         return NewEvent(kind, data, now()) if kind in _REPORTED else None
+
+
+def parts_of(listed: Path, folder: Path) -> tuple[tuple[Path, Blob], ...]:
+    """The files of a workspace and what they hold, as its list says. Raises ValueError for a list that is none."""
+    try:
+        workspace = Workspace.from_json(listed.read_bytes())
+    except (OSError, ContentCorrupted) as error:
+        raise ValueError(str(error)) from error
+    return tuple((folder / file.path, file.blob) for file in workspace.files)
 
 
 class Attempt:
@@ -129,6 +145,12 @@ class Attempt:
     def has_verdict(self) -> bool:
         """Whether the work has come to its own end: a result or an error."""
         return self._control.verdict is not None
+
+    @property
+    def diagnostic(self) -> Made | None:
+        """What work that did not come to its own end has left to look at; to be asked when all is reported."""
+        verdict = self._control.verdict
+        return verdict.diagnostic if isinstance(verdict, Failed) else None
 
     async def report(self, report: Report) -> None:
         """Reports everything that the process tells until no process of the job is left; what was written before is not lost.

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from modelwire_runners import BaseModelRunner, RunContext, RunnerLimits
+from modelwire_runners import BaseModelRunner, RunContext, RunnerLimits, ShellModelRunner
 from modelwire_runners.invoke import run_predict, run_train
+from modelwire_runners.scripts import allowed
 
 from ..artifacts.model import ARROW_STREAM, PICKLE, Blob
 from ..errors import RunnerFailed
@@ -29,6 +30,7 @@ from .linux import adopt_orphans, die_with_parent, flush_c_streams
 from .offenders import type_name
 from .output import MAX_LINE
 from .randomness import ChosenSeeds
+from .scripted import ScriptedWork
 from .specs import read_spec
 from .wire import clip, receive_with_fds, send
 
@@ -154,7 +156,10 @@ def _do(spec: JobSpec, control: Control, runners: Mapping[str, Runner]) -> int:
         _route_logging(control)
         runner = _runner_of(spec, runners)
         limits = runner.limits
-        _limit(limits)
+        _keep_environment(limits.environment)
+        if not isinstance(runner, ShellModelRunner):
+            # A script has its own process, in which they are watched.
+            _limit(limits)
         control.send(_work(spec, runner, control))
     except BaseException as error:
         # What is left to do needs memory too.
@@ -184,6 +189,9 @@ def _work(spec: JobSpec, runner: Runner, control: Control) -> dict[str, Any]:
         report=control.report,
         is_canceled=control.is_canceled,
     )
+    if isinstance(runner, ShellModelRunner):
+        scripted = ScriptedWork(spec, runner, control.stage, context)
+        return scripted.train() if spec.kind is JobKind.TRAIN else scripted.predict()
     work = _train if spec.kind is JobKind.TRAIN else _predict
     return work(spec, runner, control, context)
 
@@ -226,6 +234,11 @@ def _route_logging(control: Control) -> None:
     if not consoles and root.level == logging.WARNING:
         root.setLevel(logging.INFO)
     root.addHandler(RecordsToControl(control))
+
+
+def _keep_environment(patterns: list[str] | None) -> None:
+    for name in os.environ.keys() - allowed(os.environ, patterns).keys():
+        del os.environ[name]
 
 
 def _limit(limits: RunnerLimits) -> None:

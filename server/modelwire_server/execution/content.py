@@ -7,7 +7,7 @@ import os
 import pickle
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import cloudpickle
 import pyarrow as pa
@@ -17,7 +17,7 @@ from ..errors import ContentCorrupted, ModelNotLoadable, ModelNotSerializable, S
 from .offenders import find_offender
 
 _BATCH_BYTES = 1 << 20
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class HashedFile:
@@ -54,7 +54,7 @@ class HashedFile:
                 self._file.flush()
                 os.fsync(self._file.fileno())
         except OSError as failure:
-            if failure.errno in _DISK_FULL:
+            if failure.errno in DISK_FULL:
                 raise StorageFull("there is no space left to store what the job made") from failure
             raise
 
@@ -86,20 +86,26 @@ def read_json(path: Path) -> Any:
 
 def load_model(path: Path, blob: Blob) -> Any:
     """A stored model, if it still has its digest: nothing else may be unpickled. Raises ContentCorrupted, ModelNotLoadable."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise ContentCorrupted(f"stored content {blob.digest} is missing", digest=blob.digest) from error
-    with file:
-        if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" != blob.digest:
-            raise ContentCorrupted(f"stored content {blob.digest} was changed", digest=blob.digest)
-        file.seek(0)
+    with open_content(path, blob) as file:
         try:
             return pickle.load(file)
         except MemoryError:
             raise
         except Exception as error:
             raise ModelNotLoadable(f"the model cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def open_content(path: Path, blob: Blob) -> BinaryIO:
+    """Stored content, once it is known to have its digest still. Raises ContentCorrupted."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ContentCorrupted(f"stored content {blob.digest} is missing", digest=blob.digest) from error
+    if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" != blob.digest:
+        file.close()
+        raise ContentCorrupted(f"stored content {blob.digest} was changed", digest=blob.digest)
+    file.seek(0)
+    return file
 
 
 def save_model(model: Any, path: Path) -> Blob:

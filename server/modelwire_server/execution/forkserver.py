@@ -4,8 +4,8 @@ One forked process always waits for the next job, so that a job starts at once. 
 gRPC nor SQL, so that its children start clean. All processes that a job leaves behind end up as its own children (see
 `linux.adopt_orphans`) and are killed before the job's end is told. When the server goes, it kills all and goes too.
 
-Messages from the server: `load` (targets, path) once; then `start` (a number for the job, with descriptors: spec, control,
-stdout, stderr) and `signal` (job, signo). To the server: `ready` (runners and their limits in seconds) or `broken` (why, traceback);
+Messages from the server: `load` (targets, path, private) once; then `start` (a number for the job, with descriptors: spec, control,
+stdout, stderr) and `signal` (job, signo). To the server: `ready` (runners and their limits) or `broken` (why, traceback);
 then for each job `refused` (why), or `ended` (its exit code, or minus the signal) when none of its processes is left.
 """
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelwire_runners import BaseModelRunner, load_runner
+from modelwire_runners import BaseModelRunner, ShellModelRunner, load_runner
 
 from .child import live
 from .content import warm_up
@@ -214,6 +214,9 @@ def _prepare(request: Message) -> tuple[Runners, ChosenSeeds]:
     warm_up()
     before = Generators.capture()
     runners = _load(request["load"])
+    for runner in runners.values():
+        if isinstance(runner, ShellModelRunner):
+            runner.prepare([Path(path) for path in request["private"]])
     seeds = ChosenSeeds(before, Generators.capture())
     # What importing has printed is not a job's.
     sys.stdout.flush()
@@ -230,6 +233,7 @@ def _limits(runners: Runners) -> Message:
             "wall_seconds": runner.limits.wall_seconds,
             "cpu_seconds": runner.limits.cpu_seconds,
             "memory_bytes": runner.limits.memory_bytes,
+            "output_bytes": runner.limits.output_bytes,
         }
         for name, runner in runners.items()
     }

@@ -20,8 +20,9 @@ class JobSpec:
     """All that the work needs, as data: no connection, no open file.
 
     `frames` are Arrow IPC stream files by role: `data` for a training, `historic` and `future` for a prediction. `config` is the
-    validated config data. `model` is the model's file and the digest that it must have. `folder` is a scratch folder that belongs
-    to the attempt alone: the result is written there.
+    validated config data. `model` is the model's file and the digest that it must have; if it is a workspace, its files are in the
+    folder `parts`, by their digests. `folder` is a scratch folder that belongs to the attempt alone: the result is written there.
+    `artifact_id` is the artifact that is to be made, and that holds the workspace of work that fails; without one no workspace is kept.
     """
 
     job_id: str
@@ -34,6 +35,8 @@ class JobSpec:
     run_info: dict[str, Any] = field(default_factory=dict)
     model: Path | None = None
     model_blob: Blob | None = None
+    parts: Path | None = None
+    artifact_id: str = ""
     folder: Path
     timeout: float | None = None
 

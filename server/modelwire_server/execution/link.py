@@ -47,6 +47,7 @@ class Limits:
     wall_seconds: float | None = None
     cpu_seconds: int | None = None
     memory_bytes: int | None = None
+    output_bytes: int | None = None
 
 
 class ForkServerLink:
@@ -69,8 +70,9 @@ class ForkServerLink:
         self.lost = asyncio.create_task(self._see_off(), name="fork server")
 
     @classmethod
-    async def open(cls, targets: Sequence[str], threads_per_job: int) -> Self:
-        """Starts a fork server and waits until it has imported the runners. Raises WorkerLost if it cannot."""
+    async def open(cls, targets: Sequence[str], threads_per_job: int, private: Sequence[str] = ()) -> Self:
+        """Starts a fork server and waits until it has imported the runners. `private` are files and folders that they may not copy.
+        Raises WorkerLost if it cannot."""
         mark = f"MODELWIRE_FORK_SERVER={secrets.token_hex(16)}"
         ours, theirs = socket_pair()
         ours.setblocking(False)
@@ -85,7 +87,7 @@ class ForkServerLink:
             )
         link = cls(process, ours, mark)
         try:
-            await link._load(targets)
+            await link._load(targets, private)
         except BaseException:
             await link.close()
             raise
@@ -127,8 +129,8 @@ class ForkServerLink:
         self._hang_up()
         await asyncio.shield(self.lost)
 
-    async def _load(self, targets: Sequence[str]) -> None:
-        await self._send({"load": list(targets), "path": sys.path})
+    async def _load(self, targets: Sequence[str], private: Sequence[str]) -> None:
+        await self._send({"load": list(targets), "path": sys.path, "private": list(private)})
         outcomes: set[asyncio.Future[Any]] = {self._ready, self.lost}
         await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.done():

@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import structlog
 
@@ -26,7 +27,7 @@ class LocalExecutor:
 
     `targets` say where the runners are, as for load_runner(). `slots` is how many jobs are expected to run at once: each gets its share of
     the cores for the threads of numeric libraries. `grace` is the time in seconds between SIGTERM and SIGKILL. `log_limit` is how many
-    bytes a job may log.
+    bytes a job may log, if its runner does not say. `private` are files and folders of the server that no job gets a copy of.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class LocalExecutor:
         slots: int | None = None,
         grace: float = 2.0,
         log_limit: int = 10 * 1024 * 1024,
+        private: Sequence[Path] = (),
     ) -> None:
         cores = len(os.sched_getaffinity(0))
         self._targets = list(targets)
         self._threads = max(1, cores // (slots or cores))
         self._grace = grace
         self._log_limit = log_limit
+        self._private = [str(path) for path in private]
         self._opening: asyncio.Task[ForkServerLink] | None = None
         self._losses: deque[float] = deque()
         self._closing = False
@@ -81,7 +84,7 @@ class LocalExecutor:
 
     async def _run(self, link: ForkServerLink, spec: JobSpec, report: Report, stopping: asyncio.Task[None]) -> Outcome:
         spec = replace(spec, timeout=_smallest(spec.timeout, link.limits_of(spec.runner_id).wall_seconds))
-        attempt = await Attempt.start(link, spec, self._log_limit)
+        attempt = await Attempt.start(link, spec, link.limits_of(spec.runner_id).output_bytes or self._log_limit)
         reporting = asyncio.create_task(attempt.report(report))
         try:
             await asyncio.wait({reporting, stopping}, timeout=spec.timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -89,6 +92,8 @@ class LocalExecutor:
             if not reporting.done():
                 await attempt.stop(self._grace)
             await reporting
+            if isinstance(early, Failed):
+                return replace(early, diagnostic=attempt.diagnostic)
             return early or attempt.outcome()
         except asyncio.CancelledError:
             await _to_its_end(attempt.stop(self._grace))
@@ -129,7 +134,7 @@ class LocalExecutor:
     async def _opened(self) -> ForkServerLink:
         await asyncio.sleep(self._pause())
         try:
-            link = await ForkServerLink.open(self._targets, self._threads)
+            link = await ForkServerLink.open(self._targets, self._threads, self._private)
         except WorkerLost as error:
             self._losses.append(_time())
             log.error("fork server cannot start", error=error.message)

@@ -9,6 +9,14 @@ from ..artifacts.model import Blob
 from ..jobs.model import JobKind
 from .interface import JobSpec
 
+# In a job's folder: what a script works in.
+FOLDER = "workspace"
+
+
+def part_name(digest: str) -> str:
+    """What a file of a workspace is called among the parts that a job gets."""
+    return digest.rpartition(":")[2]
+
 
 def write_spec(spec: JobSpec) -> int:
     """The descriptor of a file in memory that holds the spec; it may be of any size."""
@@ -25,7 +33,7 @@ def read_spec(fd: int) -> JobSpec:
         data = json.load(file)
     data["kind"] = JobKind(data["kind"])
     data["frames"] = {role: Path(path) for role, path in data["frames"].items()}
-    for name in ("folder", "geo", "model"):
+    for name in ("folder", "geo", "model", "parts"):
         data[name] = data[name] and Path(data[name])
     data["model_blob"] = data["model_blob"] and Blob(**data["model_blob"])
     return JobSpec(**data)

@@ -7,12 +7,14 @@ from typing import Any
 
 from modelwire_runners import BaseModelRunner
 
+from ..artifacts import model as model_types
 from ..artifacts.blobs.interface import BlobStore
-from ..artifacts.model import MODEL_TYPE, PICKLE, Artifact
+from ..artifacts.model import MODEL_TYPE, Artifact, Blob
 from ..artifacts.tree import ArtifactTree
 from ..errors import ArtifactNotFound, ModelNotFound, ModelNotLoadable, NotAModel, UntrustedContent
 from ..execution.content import load_model
 from ..runners import RunnerRegistry
+from .scripts import StoredWorkspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +86,20 @@ class ModelCache:
     async def _load(self, model: str) -> LoadedModel:
         artifact = await find_model(self._tree, model)
         runner = self._runners.served(artifact.runner_id)
-        if artifact.content_type != PICKLE:
-            raise ModelNotLoadable(f"model {model} has content of type {artifact.content_type}", artifact=model)
         assert artifact.blob is not None
-        path = await self._blobs.local_path(artifact.blob.digest)
-        value = await asyncio.to_thread(load_model, path, artifact.blob)
+        value = await self._value(artifact, artifact.blob)
         loaded = LoadedModel(model, runner, artifact.metadata.get("config", {}), value, artifact.blob.size)
         self._keep(loaded)
         return loaded
+
+    async def _value(self, artifact: Artifact, blob: Blob) -> Any:
+        match artifact.content_type:
+            case model_types.WORKSPACE:
+                return StoredWorkspace(blob)
+            case model_types.PICKLE:
+                return await asyncio.to_thread(load_model, await self._blobs.local_path(blob.digest), blob)
+            case other:
+                raise ModelNotLoadable(f"model {artifact.id} has content of type {other}", artifact=artifact.id)
 
     def _keep(self, loaded: LoadedModel) -> None:
         self.loads += 1

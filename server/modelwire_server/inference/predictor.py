@@ -10,19 +10,21 @@ import pyarrow as pa
 from modelwire_runners import RunContext
 from modelwire_runners.invoke import PredictionError, arun_predict, run_predict
 
-from ..errors import InvalidPrediction, MemoryLimit, Overloaded, RunnerFailed
+from ..errors import InvalidPrediction, MemoryLimit, ModelwireError, Overloaded, RunnerFailed
 from .models import LoadedModel
+from .scripts import ScriptPredictor, StoredWorkspace
 
 
 class Predictor:
-    """Predicts in a small pool of threads, or on the event loop when the runner's function is async.
+    """Predicts in a small pool of threads, on the event loop when the runner's function is async, or in a process when it is a script.
 
     Takes no more than `max_waiting` predictions at once; the rest is refused, since a queue that only grows helps nobody.
     """
 
-    def __init__(self, *, threads: int, max_waiting: int) -> None:
+    def __init__(self, *, threads: int, max_waiting: int, scripts: ScriptPredictor) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._max_waiting = max_waiting
+        self._scripts = scripts
         self.waiting = 0
 
     async def predict(
@@ -41,9 +43,21 @@ class Predictor:
         self.waiting += 1
         try:
             arguments = (model.runner, config, model.model, historic, future, geo, RunContext(run_info=run_info))
+            if isinstance(model.model, StoredWorkspace):
+                return await self._scripts.predict(
+                    model.model,
+                    runner_id=model.runner.info.id,
+                    config=config,
+                    historic=historic,
+                    future=future,
+                    geo=geo,
+                    run_info=run_info,
+                )
             if inspect.iscoroutinefunction(model.runner.on_predict):
                 return await arun_predict(*arguments)
             return await asyncio.get_running_loop().run_in_executor(self._threads, run_predict, *arguments)
+        except ModelwireError:
+            raise
         except PredictionError as error:
             raise InvalidPrediction(str(error), rule=error.rule) from error
         except MemoryError as error:

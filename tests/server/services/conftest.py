@@ -31,8 +31,10 @@ from modelwire_server.artifacts.tree import ArtifactTree
 from modelwire_server.clock import new_id, now
 from modelwire_server.configs.catalog import ConfigCatalog
 from modelwire_server.database.engine import Database
+from modelwire_server.execution.local import LocalExecutor
 from modelwire_server.inference.models import ModelCache
 from modelwire_server.inference.predictor import Predictor
+from modelwire_server.inference.scripts import ScriptPredictor
 from modelwire_server.jobs.desk import JobDesk
 from modelwire_server.jobs.hub import JobHub
 from modelwire_server.jobs.submission import JobQueue
@@ -132,7 +134,8 @@ async def serving(folder: Path, storage: StorageUrls, **options: Any) -> AsyncIt
     configs = ConfigCatalog(database, registry)
     tree = ArtifactTree(database, blobs, registry.hierarchy)
     models = ModelCache(tree=tree, blobs=blobs, runners=registry, max_bytes=1 << 30)
-    predictor = Predictor(threads=2, max_waiting=100)
+    executor = LocalExecutor([])
+    predictor = Predictor(threads=2, max_waiting=100, scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2))
     domain = Domain(
         runners=registry,
         configs=configs,
