@@ -1,14 +1,16 @@
 """ArtifactService: the tree of everything that was made."""
 
 import mimetypes
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 
 from modelwire.v1 import artifact_service_pb2 as pb
 from modelwire.v1.artifact_service_pb2_grpc import ArtifactServiceServicer
 
+from ..artifacts.archive import ZIP, read_workspace, zip_chunks, zip_of
 from ..artifacts.blobs.interface import BlobStore
-from ..artifacts.model import ARROW_STREAM, JSON, PICKLE, Artifact, Blob
+from ..artifacts.model import ARROW_STREAM, JSON, PICKLE, WORKSPACE, Artifact, Blob
 from ..artifacts.tree import LARGEST_INLINE, ArtifactTree, NewArtifact
 from ..errors import ContentCorrupted
 from ..frames import FrameLimits
@@ -19,6 +21,8 @@ from .receiving import check_written, chunk_of, out_of_order
 from .values import dict_of, struct_of, value_of
 
 LARGEST_PART = 1 << 20
+# Of so many zip files it is known what they will be.
+REMEMBERED_ARCHIVES = 256
 _SUFFIXES = {ARROW_STREAM: ".arrows", PICKLE: ".pkl", JSON: ".json", "application/octet-stream": ".bin"}
 
 
@@ -27,6 +31,7 @@ class ArtifactServicer(ArtifactServiceServicer):
         self._tree = tree
         self._blobs = blobs
         self._limits = limits
+        self._archives: OrderedDict[str, Blob] = OrderedDict()
 
     async def CreateArtifact(self, request: pb.CreateArtifactRequest, context: Context) -> pb.CreateArtifactResponse:
         findings = Findings()
@@ -104,17 +109,29 @@ class ArtifactServicer(ArtifactServiceServicer):
         artifact_id = findings.id("artifact_id", request.artifact_id)
         offset = findings.not_negative("offset", request.offset)
         findings.settle()
-        artifact, blob = await self._tree.content(artifact_id)
+        artifact, stored = await self._tree.content(artifact_id)
+        blob, chunks = await self._download(artifact, stored, offset)
         if offset > blob.size:
             findings.add("offset", f"is {offset:,}, but the content has only {blob.size:,} bytes")
             findings.settle()
         yield pb.DownloadArtifactResponse(header=header_of(artifact, blob))
-        async for chunk in self._blobs.read(blob.digest, offset=offset, chunk_size=LARGEST_PART):
+        async for chunk in chunks:
             offset += len(chunk)
             yield pb.DownloadArtifactResponse(chunk=chunk)
         if offset != blob.size:
             message = f"the content has {offset:,} bytes instead of {blob.size:,}"
             raise ContentCorrupted(message, digest=blob.digest)
+
+    async def _download(self, artifact: Artifact, blob: Blob, offset: int) -> tuple[Blob, AsyncIterator[bytes]]:
+        """What is sent of an artifact: its content, or the zip file of a workspace; and its bytes from the offset on."""
+        if artifact.content_type != WORKSPACE:
+            return blob, self._blobs.read(blob.digest, offset=offset, chunk_size=LARGEST_PART)
+        workspace = await read_workspace(self._blobs, blob)
+        archive = self._archives.get(artifact.id) or await zip_of(self._blobs, workspace, artifact.created_at)
+        self._archives[artifact.id] = archive
+        while len(self._archives) > REMEMBERED_ARCHIVES:
+            self._archives.popitem(last=False)
+        return archive, zip_chunks(self._blobs, workspace, artifact.created_at, offset)
 
     async def UploadArtifact(
         self, request_iterator: AsyncIterator[pb.UploadArtifactRequest], context: Context
@@ -165,9 +182,10 @@ def artifact_id_of(request: Any) -> str:
 
 
 def header_of(artifact: Artifact, blob: Blob) -> pb.DownloadHeader:
-    suffix = _SUFFIXES.get(artifact.content_type) or mimetypes.guess_extension(artifact.content_type) or ""
+    content_type = ZIP if artifact.content_type == WORKSPACE else artifact.content_type
+    suffix = _SUFFIXES.get(content_type) or mimetypes.guess_extension(content_type) or ""
     return pb.DownloadHeader(
-        content_type=artifact.content_type,
+        content_type=content_type,
         content_size=blob.size,
         digest=blob.digest,
         filename=f"artifact_{artifact.id}{suffix}",
