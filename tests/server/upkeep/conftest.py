@@ -1,8 +1,8 @@
 """Storage on SQLite and on PostgreSQL, and artifacts that look as if a job had made them long ago."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,11 +13,14 @@ import pytest
 from modelwire_runners import FunctionalModelRunner, RunnerInfo
 from modelwire_server.artifacts import store as artifact_store
 from modelwire_server.artifacts.blobs.files import FileBlobStore
-from modelwire_server.artifacts.model import MODEL_TYPE, PREDICTION_TYPE, Artifact, ArtifactInput, Blob
+from modelwire_server.artifacts.model import MODEL_TYPE, PREDICTION_TYPE, WORKSPACE, Artifact, ArtifactInput, Blob
 from modelwire_server.artifacts.tree import ArtifactTree
+from modelwire_server.artifacts.workspace import Workspace, WorkspaceFile
 from modelwire_server.clock import new_id, now
 from modelwire_server.configs.catalog import ConfigCatalog
-from modelwire_server.database.engine import Database
+from modelwire_server.database.engine import Database, make_engine
+from modelwire_server.database.export import rows_of, table_names
+from modelwire_server.jobs import claims
 from modelwire_server.jobs import store as job_store
 from modelwire_server.jobs.model import EventKind, Job, JobKind, JobStatus, NewEvent
 from modelwire_server.jobs.submission import accepted
@@ -37,6 +40,7 @@ RUNNER = FunctionalModelRunner(nothing, nothing_predicted, info=RunnerInfo(id="t
 class Storage:
     """Everything that stores, and shortcuts for what servers leave behind."""
 
+    folder: Path
     database: Database
     blobs: FileBlobStore
     tree: ArtifactTree
@@ -95,21 +99,83 @@ class Storage:
         await self.database.write(insert)
         return job
 
+    async def workspace(self, files: dict[str, bytes], **fields: Any) -> Artifact:
+        """An artifact whose content is a list of files."""
+        blobs = {path: await self.blobs.put(content) for path, content in files.items()}
+        listed = Workspace(files=[WorkspaceFile(path, blob.digest, blob.size) for path, blob in blobs.items()])
+        return await self.artifact(content=listed.to_json(), content_type=WORKSPACE, **fields)
+
+    async def busy_year(self) -> None:
+        """Something in every table."""
+        config = await self.configs.create(name="yearly", data={"depth": 2, "note": "Übung"}, request_id=new_id())
+        model = await self.artifact(content=b"model", tags=("a", "b"), metadata={"config": {"depth": 2}, "score": 0.5})
+        await self.configs.link(config.id, model.id)
+        frame = await self.blobs.put(b"frame")
+        prediction = await self.artifact(parent=model, content=b"", inputs=(ArtifactInput("historic", digest=frame.digest),))
+        await self.workspace({"train.sh": b"true", "data/x.csv": b"x"}, parent=prediction)
+        # Its children were made before it: rows are not in the order of their ids.
+        await self.tree.update(model.id, parent_id=(await self.artifact(days=1, content=b"root")).id)
+        geo = await self.blobs.put(b"geo")
+        await self.job(JobStatus.COMPLETED, days=3)
+        await self.job(input={"frames": {"data": frame.digest}, "geo": geo.digest})
+        running = await self.job()
+        lease = {"runners": ["trees"], "limits": {}, "total": 9, "lease": timedelta(hours=1)}
+        await self.database.write(lambda tx: claims.claim(tx, new_id(), **lease))
+        line = NewEvent(EventKind.LOG, {"source": "stdout", "text": "line \u2028 \U0001f333"}, now())
+        await self.database.write(lambda tx: job_store.append_events(tx, running.id, [line]))
+
+    async def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """All that is in the database."""
+        return await self.database.snapshot(lambda tx: {name: list(rows_of(tx, name)) for name in table_names()})
+
+    async def digests(self) -> set[str]:
+        return {blob.digest async for blob in self.blobs.entries()}
+
+    def path(self, digest: str) -> Path:
+        """The file with the content, for those who do harm."""
+        return self.folder / "blobs" / "sha256" / digest[7:9] / digest[9:]
+
+    def damage(self, digest: str) -> None:
+        path = self.path(digest)
+        path.chmod(0o644)
+        path.write_bytes(b"?" * path.stat().st_size)
+
     async def ids(self) -> set[str]:
         return {artifact.id for artifact in (await self.tree.list()).items}
 
 
 @asynccontextmanager
-async def opened(folder: Path, url: str) -> AsyncIterator[Storage]:
+async def opened(folder: Path, url: str, *, migrated: bool = True) -> AsyncIterator[Storage]:
     async with AsyncExitStack() as stack:
-        database = await Database.open(url)
+        database = Database(make_engine(url, 4), readers=4)
         stack.push_async_callback(database.close)
+        if migrated:
+            await database.migrate()
         blobs = FileBlobStore(folder / "blobs", max_bytes=1 << 24)
         await blobs.open()
         stack.push_async_callback(blobs.close)
         runners = RunnerRegistry([RUNNER])
         tree = ArtifactTree(database, blobs, runners.hierarchy)
-        yield Storage(database, blobs, tree, ConfigCatalog(database, runners))
+        yield Storage(folder, database, blobs, tree, ConfigCatalog(database, runners))
+
+
+Elsewhere = Callable[[str], AbstractAsyncContextManager[Storage]]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Elsewhere]:
+    """Opens storage that is not there yet, by its name, on each kind of database."""
+    with ExitStack() as stack:
+        databases: dict[str, str] = {}
+
+        def open_it(name: str) -> AbstractAsyncContextManager[Storage]:
+            folder = tmp_path / name
+            folder.mkdir(exist_ok=True)
+            if request.param == "postgresql" and name not in databases:
+                databases[name] = stack.enter_context(request.getfixturevalue("postgres").database())
+            return opened(folder, databases.get(name) or f"sqlite:///{folder / 'modelwire.db'}", migrated=False)
+
+        yield open_it
 
 
 Use = Callable[[Storage], Awaitable[None]]
