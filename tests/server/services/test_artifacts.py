@@ -214,9 +214,13 @@ def test_an_offset_outside_the_content(run: Any, refusal: Any, offset: int) -> N
 def test_damaged_content_is_told(run: Any, refusal: Any, damage: str) -> None:
     async def scenario(edge: Any) -> None:
         made = (await edge.artifacts.UploadArtifact(upload(b"abc"))).artifact
-        path = await edge.domain.blobs.local_path(made.data.digest)
-        path.unlink()
-        if damage == "short":
+        blobs = edge.domain.blobs
+        if damage == "gone":
+            await blobs.discard(made.data.digest)
+            assert [await blobs.purge(one) async for one in blobs.trash()] == [True]
+        else:
+            path = await blobs.local_path(made.data.digest)
+            path.unlink()
             path.write_bytes(b"ab")
         found = await refusal(edge.artifacts.DownloadArtifact(pb.DownloadArtifactRequest(artifact_id=made.id)))
         assert (found.code, found.reason) == ("DATA_LOSS", "CONTENT_CORRUPTED")
