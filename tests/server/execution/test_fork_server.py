@@ -161,8 +161,8 @@ def test_what_a_module_does_when_imported_holds_for_every_job(tmp_path: Path) ->
         first, second = (bench.run(bench.training("")) for _ in range(2))
         assert isinstance(first, Completed)
         assert isinstance(second, Completed)
-        chosen, seeded, helper = load(first.path)
-        assert load(second.path) == (chosen, seeded, helper)
+        chosen, seeded, helper = load(first.made.path)
+        assert load(second.made.path) == (chosen, seeded, helper)
         assert chosen == pytest.approx(0.32383, abs=1e-5)
         assert bench.texts("stdout") == []
         assert is_alive(helper)

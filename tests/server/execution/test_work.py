@@ -12,16 +12,17 @@ import pytest
 from job_bench import Bench, load, write_json
 
 from modelwire_server.artifacts.model import ARROW_STREAM, PICKLE
-from modelwire_server.execution.interface import Completed, Outcome
+from modelwire_server.execution.interface import Completed, Made, Outcome
 from modelwire_server.jobs.model import EventKind
 
 
-def completed(outcome: Outcome) -> Completed:
+def completed(outcome: Outcome) -> Made:
     assert isinstance(outcome, Completed), outcome
-    content = outcome.path.read_bytes()
-    assert outcome.blob.digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
-    assert outcome.blob.size == len(content)
-    return outcome
+    made = outcome.made
+    content = made.path.read_bytes()
+    assert made.blob.digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert made.blob.size == len(content)
+    return made
 
 
 def facts(bench: Bench, **fields: Any) -> dict[str, Any]:
