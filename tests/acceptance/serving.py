@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,11 +26,12 @@ def free_port() -> int:
 class ServerProcess:
     """`modelwire serve` on free loopback ports, set through the environment.
 
-    kill() is kill -9, and start() after it uses the same folder and ports.
+    kill() is kill -9, and start() after it uses the same folder and ports. `inside` is a command that becomes the one it is given.
     """
 
-    def __init__(self, *targets: str, data_dir: Path, **settings: object) -> None:
+    def __init__(self, *targets: str, data_dir: Path, inside: Sequence[str] = (), **settings: object) -> None:
         self.targets = targets
+        self.inside = inside
         self.data_dir = data_dir
         self.grpc_port, self.http_port = free_port(), free_port()
         self.target = f"127.0.0.1:{self.grpc_port}"
@@ -39,6 +41,7 @@ class ServerProcess:
     def start(self) -> Self:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         command = [
+            *self.inside,
             str(Path(sys.executable).parent / "modelwire"),
             "serve",
             *self.targets,

@@ -198,11 +198,10 @@ class Dispatcher:
 
     async def _see_through(self, running: Running) -> None:
         job = running.job
-        folder = self._blobs.scratch / f"job-{job.id}-{job.attempt}"
         try:
             with structlog.contextvars.bound_contextvars(job_id=job.id):
                 log.info("job started", kind=job.kind, runner=job.runner_id, attempt=job.attempt)
-                outcome = await self._run(running, folder)
+                outcome = await self._run(running, self._folder(job))
                 await self._settle(running, outcome)
         except Exception:
             log.exception("job cannot be settled", job_id=job.id)
@@ -212,7 +211,15 @@ class Dispatcher:
             if self._running.get(job.id) is running:
                 del self._running[job.id]
             self._hub.work.set()
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await self._clear(job)
+
+    def _folder(self, job: Job) -> Path:
+        """Where an attempt at a job works."""
+        return self._blobs.scratch / f"job-{job.id}-{job.attempt}"
+
+    async def _clear(self, job: Job) -> None:
+        """Removes all that an attempt has left and nobody wants: on a full disk, only then there may be space to tell of its end."""
+        await asyncio.to_thread(shutil.rmtree, self._folder(job), ignore_errors=True)
 
     async def _run(self, running: Running, folder: Path) -> Outcome:
         job = running.job
@@ -262,6 +269,7 @@ class Dispatcher:
         try:
             for made in (done.workspace, done.made):
                 await self._adopt(made)
+            await self._clear(job)
             await self._persist(complete)
         except ClaimLost:
             log.warning("the job is in other hands; what was made here is dropped")
@@ -310,6 +318,7 @@ class Dispatcher:
         self, running: Running, message: str, *, failed: bool = False, pause: float = 0.0, reason: str | None = None
     ) -> None:
         job, claim = running.job, running.claim
+        await self._clear(job)
         await self._persist(lambda tx: store.requeue(tx, job.id, message, claim=claim, failed=failed, pause=pause, reason=reason))
         self._hub.work.set()
 
@@ -336,6 +345,7 @@ class Dispatcher:
             )
             self._tell_of_room(tx, running.job)
 
+        await self._clear(running.job)
         await self._persist(finish)
 
     def _tell_of_room(self, tx: Transaction, job: Job) -> None:
