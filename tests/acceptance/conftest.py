@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from serving import EXAMPLES, RUNNERS, ServerProcess
 from storages import new_storage, on_every_storage
 
-BEHAVIOURS = [f"{RUNNERS / 'behaviours.py'}:{name}" for name in ("runner", "lasting", "single", "demanding")]
+BEHAVIOURS = [f"{RUNNERS / 'behaviours.py'}:{name}" for name in ("runner", "lasting", "persistent", "single", "demanding")]
 
 
 # What is promised of jobs and errors is promised wherever a server keeps things.

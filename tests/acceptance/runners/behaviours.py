@@ -40,6 +40,13 @@ def keep_to_oneself(path: str) -> None:
         threading.Event().wait(0.1)
 
 
+def fail_twice(attempts: Path) -> None:
+    with attempts.open("a") as file:
+        file.write("!")
+    if attempts.stat().st_size < 3:
+        raise ConnectionError("the data are elsewhere")
+
+
 def stubborn_grandchild(config: Config) -> None:
     code = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
@@ -67,6 +74,8 @@ def train(config: Config, data: pa.Table, context: RunContext) -> Any:
         case "gate":
             context.progress(0.25, "waiting")
             wait_for(config.gate)
+        case "third_time_lucky":
+            fail_twice(Path(config.marker))
         case "alone":
             keep_to_oneself(config.marker)
         case "chatty":
@@ -99,6 +108,14 @@ lasting = FunctionalModelRunner(
     config_schema=Config,
     info=RunnerInfo(id="lasting", display_name="Runs again when its worker is lost"),
     retry=RetryPolicy(max_attempts=3, backoff_seconds=0),
+)
+
+persistent = FunctionalModelRunner(
+    on_train=train,
+    on_predict=predict,
+    config_schema=Config,
+    info=RunnerInfo(id="persistent", display_name="Tries again"),
+    retry=RetryPolicy(max_attempts=3, reasons=("RUNNER_FAILED",), backoff_seconds=0.05),
 )
 
 single = FunctionalModelRunner(
