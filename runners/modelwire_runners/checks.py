@@ -1,6 +1,8 @@
 """The contract of runners as a check that authors can run on theirs."""
 
 import pickle
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +11,7 @@ from .context import RunContext
 from .diagnostics import Severity, ValidationDiagnostic
 from .invoke import PredictionError, Runner, run_predict, run_train
 from .runner import check_signature
+from .scripts import ScriptError
 
 
 def check_runner(
@@ -59,12 +62,20 @@ def _schema(runner: Runner) -> list[ValidationDiagnostic]:
 def _run(
     runner: Runner, config: dict[str, Any], data: pa.Table, future: pa.Table | None, geo: dict[str, Any] | None
 ) -> list[ValidationDiagnostic]:
+    with tempfile.TemporaryDirectory() as folder:
+        return _run_in(Path(folder), runner, config, data, future, geo)
+
+
+def _run_in(
+    folder: Path, runner: Runner, config: dict[str, Any], data: pa.Table, future: pa.Table | None, geo: dict[str, Any] | None
+) -> list[ValidationDiagnostic]:
     import cloudpickle
 
+    context = RunContext(folder=folder)
     try:
-        model = run_train(runner, config, data, geo, RunContext())
+        model = run_train(runner, config, data, geo, context)
     except Exception as error:
-        return [_error("train_failed", f"on_train raised {type(error).__name__}: {error}", "on_train")]
+        return [_error("train_failed", _told("on_train", error), "on_train")]
     try:
         model = pickle.loads(cloudpickle.dumps(model))
     except Exception as error:
@@ -72,9 +83,14 @@ def _run(
     if future is None:
         return []
     try:
-        run_predict(runner, config, model, future.slice(0, 0), future, geo, RunContext())
+        run_predict(runner, config, model, future.slice(0, 0), future, geo, context)
     except PredictionError as error:
         return [_error(f"prediction_{error.rule}", str(error), "on_predict")]
     except Exception as error:
-        return [_error("predict_failed", f"on_predict raised {type(error).__name__}: {error}", "on_predict")]
+        return [_error("predict_failed", _told("on_predict", error), "on_predict")]
     return []
+
+
+def _told(hook: str, error: Exception) -> str:
+    """Scripts do not raise: what they are known to have done is told as it is."""
+    return str(error) if isinstance(error, ScriptError) else f"{hook} raised {type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ NEVER_COPIED = (
 )
 
 _BLOCK = 1 << 20
+# A file that was changed so shortly before may be changed once more without its time telling so.
+_CLOCK_TICK_NS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,10 @@ class Entry:
     path: str
     found: os.stat_result
     is_empty: bool = False
+
+    def is_settled(self, moment: int) -> bool:
+        """Whether any change since a moment, in nanoseconds of the clock, would be seen by the file's times."""
+        return max(self.found.st_mtime_ns, self.found.st_ctime_ns) < moment - _CLOCK_TICK_NS
 
     @property
     def is_link(self) -> bool:
@@ -172,10 +179,12 @@ class Project:
     def index(self, private: Sequence[Path] = ()) -> None:
         """Gets to know the files. What cannot be read is left to the jobs, which say so."""
         self.private = private
+        moment = time.time_ns()
         for entry in self.entries():
             if entry.is_file:
                 self.is_shared(entry.path)
-                self._learn(entry)
+                if entry.is_settled(moment):
+                    self._learn(entry)
 
     def entries(self) -> list[Entry]:
         """What is copied, as it is now."""

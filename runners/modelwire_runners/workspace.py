@@ -1,16 +1,14 @@
 """The folder that a script works in: filled from the project or from an earlier workspace, and taken stock of afterwards."""
 
 import os
+import stat
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .copying import Copier, SharedFile, SharedFiles
 from .project import Content, Entry, Project, content_of, entries, leads_inside
-
-# A file that was changed so shortly before may be changed once more without its time telling so.
-_CLOCK_TICK_NS = 20_000_000
 
 
 class WorkspaceError(Exception):
@@ -73,13 +71,14 @@ class WorkFolder:
 
     def copy_project(self, project: Project) -> None:
         """Fills the workspace with the project's files as they are now. Raises WorkspaceError, OSError."""
+        moment = time.time_ns()
         for entry in project.entries():
             if entry.is_folder:
                 (self.root / entry.path).mkdir(exist_ok=True)
             elif entry.is_link:
                 self._copy_link(project.root, entry)
             else:
-                self._copy_file(project, entry)
+                self._copy_file(project, entry, moment)
 
     def restore(self, stock: Stock, source: Callable[[str], Path], is_shared: Callable[[str], bool]) -> None:
         """Fills the workspace with what another held; `source` finds content by its digest. Raises WorkspaceError if content is not
@@ -107,25 +106,39 @@ class WorkFolder:
 
     def take_stock(self) -> Stock:
         """All that the workspace holds; only files that have changed are read. Nothing may write to it any more. Raises OSError."""
-        self.left_out.clear()
+        self._make_readable()
+        left_out = list(self.left_out)
         files: list[FileEntry] = []
         links: list[LinkEntry] = []
         folders: list[str] = []
         for entry in entries(self.root):
             if not _is_text(entry.path):
-                self.left_out.append(f"{entry.path!r}: its name is not UTF-8")
+                left_out.append(f"{entry.path!r}: its name is not UTF-8")
             elif entry.is_file:
                 files.append(FileEntry(entry.path, self._content(entry), entry.found.st_mode & 0o777))
             elif entry.is_link:
-                links += self._link(entry)
+                target = str((self.root / entry.path).readlink())
+                if leads_inside(self.root, entry.path, target) and _is_text(target):
+                    links.append(LinkEntry(entry.path, target))
+                else:
+                    left_out.append(f"{entry.path}: the link leads out of the workspace, to {target!r}")
             elif entry.is_empty:
                 folders.append(entry.path)
         return Stock(
             tuple(sorted(files, key=lambda file: file.path)),
             tuple(sorted(links, key=lambda link: link.path)),
             tuple(sorted(folders)),
-            tuple(self.left_out),
+            tuple(left_out),
         )
+
+    def _make_readable(self) -> None:
+        """Whatever a script has forbidden: what it has left is its owner's to read."""
+        for folder, folders, files in os.walk(self.root):
+            for names, needed in ((folders, 0o700), (files, 0o400)):
+                for path in (Path(folder, name) for name in names):
+                    mode = path.lstat().st_mode
+                    if not stat.S_ISLNK(mode) and mode & needed != needed:
+                        path.chmod(stat.S_IMODE(mode) | needed)
 
     def changed_shared_files(self) -> list[str]:
         """The shared files that were changed in place, and thereby for all. They are no longer shared from now on."""
@@ -141,22 +154,22 @@ class WorkFolder:
         else:
             self.left_out.append(f"{entry.path}: the link leads out of the project, to {target}")
 
-    def _copy_file(self, project: Project, entry: Entry) -> None:
+    def _copy_file(self, project: Project, entry: Entry, moment: int) -> None:
         try:
             content = project.content(entry)
             if self._shared is not None and project.is_shared(entry.path):
                 self._share(project.root / entry.path, content, entry.found.st_mode, entry.path)
             else:
-                self._copy(project.root / entry.path, entry, content)
+                self._copy(project.root / entry.path, entry, content if entry.is_settled(moment) else None)
         except FileNotFoundError:
             self.left_out.append(f"{entry.path}: it vanished")
 
-    def _copy(self, source: Path, entry: Entry, content: Content) -> None:
+    def _copy(self, source: Path, entry: Entry, content: Content | None) -> None:
         target = self.root / entry.path
         before = _State.of(entry.found)
         after = _State.of(self._copier.copy(source, target))
-        # What is written to meanwhile is looked at again when stock is taken.
-        if after == before:
+        # What is written to meanwhile is read again when stock is taken.
+        if after == before and content is not None:
             self._known[entry.path] = (_State.of(target.stat()), content)
 
     def _restore_file(self, file: FileEntry, source: Path, is_shared: bool) -> None:
@@ -180,16 +193,10 @@ class WorkFolder:
         if content is not None and inode == entry.found.st_ino:
             return content
         state, known = self._known.get(entry.path, (None, None))
-        if known is not None and state == _State.of(entry.found) and state.changed < self._started - _CLOCK_TICK_NS:
+        # A copy has the time of what it is a copy of: after a change it would have that of the change.
+        if known is not None and state == _State.of(entry.found) and state.modified < self._started:
             return known
         return content_of(self.root / entry.path)
-
-    def _link(self, entry: Entry) -> Iterable[LinkEntry]:
-        target = str((self.root / entry.path).readlink())
-        if leads_inside(self.root, entry.path, target) and _is_text(target):
-            return (LinkEntry(entry.path, target),)
-        self.left_out.append(f"{entry.path}: the link leads out of the workspace, to {target!r}")
-        return ()
 
     def hand_over(self) -> None:
         """To be called when the script begins: what changes from now on is its work."""
