@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 KINDS = {"train": 5, "predict": 3}
-# The fragile one gives a lost job up, the other tries it again.
-RUNNERS = {"turbulent": 5, "fragile": 1}
+# The fragile one gives a lost job up, the others try it again.
+RUNNERS = {"turbulent": 4, "fragile": 1, "scripts": 3}
 FATES = {"succeed": 6, "fail": 2, "cancel": 2}
 
 

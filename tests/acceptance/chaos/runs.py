@@ -10,7 +10,7 @@ from serving import RUNNERS, ServerProcess
 from .storm import Service, Storm
 from .verdict import Verdict, judge
 
-TARGETS = [f"{RUNNERS / 'turbulent.py'}:{name}" for name in ("runner", "fragile")]
+TARGETS = [f"{RUNNERS / 'turbulent.py'}:{name}" for name in ("runner", "fragile", "scripts")]
 # Short, so that some of the servers that are away lose their jobs to others.
 LEASE_SECONDS = 2.0
 

@@ -2,11 +2,12 @@
 
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from modelwire_runners import BaseConfig, FunctionalModelRunner, RetryPolicy, RunContext, RunnerInfo
+from modelwire_runners import BaseConfig, FunctionalModelRunner, RetryPolicy, RunContext, RunnerInfo, ShellModelRunner
 
 STEPS = 5
 
@@ -35,7 +36,13 @@ def predict(config: BaseConfig, model: Any, historic: pa.Table, future: pa.Table
 
 
 # More attempts than servers are killed: no job may be lost for good.
-runner = FunctionalModelRunner(
-    on_train=train, on_predict=predict, info=RunnerInfo(id="turbulent"), retry=RetryPolicy(max_attempts=50, backoff_seconds=0)
-)
+patience = RetryPolicy(max_attempts=50, backoff_seconds=0)
+runner = FunctionalModelRunner(on_train=train, on_predict=predict, info=RunnerInfo(id="turbulent"), retry=patience)
 fragile = FunctionalModelRunner(on_train=train, on_predict=predict, info=RunnerInfo(id="fragile"))
+scripts = ShellModelRunner(
+    "sh work.sh {data_file} result.csv",
+    "sh work.sh {future_file} {output_file}",
+    info=RunnerInfo(id="scripts"),
+    retry=patience,
+    project=Path(__file__).parent / "turbulent_scripts",
+)
