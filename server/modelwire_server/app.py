@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
-import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,12 +12,12 @@ from pathlib import Path
 
 import grpc
 import structlog
-import uvicorn
 
+from .artifacts.blobs.interface import BlobStore
 from .artifacts.blobs.opening import open_blob_store
 from .artifacts.tree import ArtifactTree
-from .clock import new_id
 from .configs.catalog import ConfigCatalog
+from .data_folder import claim_data_dir, worker_id
 from .database.engine import Database
 from .database.notifications import Listener, Topic
 from .execution.local import LocalExecutor
@@ -33,6 +31,7 @@ from .jobs.dispatcher import Capacity, Dispatcher
 from .jobs.hub import JobHub
 from .jobs.model import JobKind
 from .jobs.submission import JobQueue
+from .listening import HttpServer, bind
 from .logs import configure_logs
 from .metrics import ServerMetrics
 from .prediction import Prediction
@@ -50,10 +49,6 @@ log = structlog.get_logger(__name__)
 LAUNCH_SECONDS = 0.05
 
 
-class StartError(Exception):
-    """The server cannot start; the message says why and what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Running:
     """A server at work: where it listens, and what it serves."""
@@ -64,132 +59,182 @@ class Running:
     runners: RunnerRegistry
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What everything else stands on: where things are kept, what is served, and the processes that do the work."""
+
+    settings: Settings
+    data_dir: Path
+    blobs: BlobStore
+    database: Database
+    executor: LocalExecutor
+    runners: RunnerRegistry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a server does: `domain` for callers, the rest by itself."""
+
+    domain: Domain
+    hub: JobHub
+    queue: JobQueue
+    models: ModelCache
+    predictor: Predictor
+    dispatcher: Dispatcher
+    upkeep: Upkeep
+    listener: Listener
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """A server from start to drained end. Raises StartError."""
     async with AsyncExitStack() as stack:
-        data_dir = claim_data_dir(stack, settings.data_dir)
-        blobs = open_blob_store(
-            settings.blobs_url, data_dir, max_bytes=settings.max_artifact_bytes, cache_bytes=settings.blob_cache_bytes
-        )
-        await blobs.open()
-        stack.push_async_callback(blobs.close)
-        executor = LocalExecutor(settings.targets, slots=settings.max_jobs, private=[data_dir, blobs.scratch.parent.parent])
-        stack.push_async_callback(executor.close)
-        runners = await load_runners(settings.targets, executor)
-        database = await Database.open(settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}")
-        stack.push_async_callback(database.close)
-
-        metrics = ServerMetrics()
-        hub = JobHub()
-        queue = JobQueue(
-            database,
-            hub,
-            max_pending=settings.max_pending_jobs,
-            max_pending_of={r.info.id: r.max_pending for r in runners.all() if r.max_pending},
-        )
-
-        def forget(ids: Sequence[str]) -> None:
-            for gone in ids:
-                models.forget(gone)
-
-        configs = ConfigCatalog(database, runners, forget)
-        tree = ArtifactTree(database, blobs, runners.hierarchy, forget)
-        models = ModelCache(tree=tree, blobs=blobs, runners=runners, max_bytes=settings.model_memory_bytes)
-        cores = os.cpu_count() or 1
-        scripts = ScriptPredictor(executor=executor, blobs=blobs, slots=cores)
-        predictor = Predictor(threads=cores, max_waiting=settings.max_waiting_predictions, scripts=scripts)
-        stack.callback(predictor.close)
-        training = Training(runners=runners, configs=configs, tree=tree, blobs=blobs, queue=queue, timeout=settings.job_timeout)
-        prediction = Prediction(
-            runners=runners,
-            tree=tree,
-            blobs=blobs,
-            queue=queue,
-            models=models,
-            predictor=predictor,
-            timeout=settings.job_timeout,
-        )
-        dispatcher = Dispatcher(
-            database=database,
-            blobs=blobs,
-            hub=hub,
-            executor=executor,
-            work={JobKind.TRAIN: training, JobKind.PREDICT: prediction},
-            capacity=Capacity(
-                slots=settings.max_jobs,
-                policies={r.info.id: r.retry for r in runners.all()},
-                limits={r.info.id: r.max_concurrency for r in runners.all() if r.max_concurrency},
-                lease=timedelta(seconds=settings.lease_seconds),
-            ),
-            worker_id=worker_id(data_dir),
-        )
-        desk = JobDesk(database, hub, dispatcher.stop)
-
-        def on_notice(topic: Topic, id: str) -> None:
-            """Another server on this database has something to tell."""
-            match topic:
-                case Topic.JOB:
-                    hub.notify(id)
-                case Topic.WORK:
-                    hub.work.set()
-                case Topic.STOP:
-                    dispatcher.stop(id)
-                case Topic.GONE:
-                    forget([id])
-
-        listener = Listener(database, on_notice, hub.notify_all)
-        stack.push_async_callback(listener.close)
-        upkeep = Upkeep(
-            database,
-            blobs,
-            Retention(settings.retention, settings.delete_jobs_after),
-            interval=timedelta(seconds=settings.upkeep_interval),
-            on_deleted=forget,
-        )
-        stack.push_async_callback(upkeep.stop)
-        domain = Domain(
-            runners=runners,
-            configs=configs,
-            tree=tree,
-            blobs=blobs,
-            training=training,
-            prediction=prediction,
-            jobs=desk,
-            validator=Validator(runners=runners, configs=configs, tree=tree, models=models),
-        )
-        metrics.jobs_from(lambda: database.read(job_store.count_by_status))
-        metrics.stored_from(upkeep.stored)
-        metrics.gauge_from("models_bytes", "Size of the models in memory.", lambda: models.bytes)
-        metrics.gauge_from("job_watchers", "Watchers of jobs.", lambda: hub.watchers)
+        ground = await prepare(stack, settings)
+        parts = assemble(ground)
+        stack.callback(parts.predictor.close)
+        metrics = metrics_of(ground, parts)
         server = grpc.aio.server(
             interceptors=server_interceptors(settings, metrics),
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
         )
-        health = await add_services(server, domain, settings=settings, metrics=metrics)
+        health = await add_services(server, parts.domain, settings=settings, metrics=metrics)
         grpc_port = bind(server, settings)
-        http = HttpServer(http_app(checks={"database": database.check}, metrics=metrics), settings)
-        listener.start()
-        desk.start()
-        stack.push_async_callback(desk.close)
-        await dispatcher.start()
+        http = HttpServer(http_app(checks={"database": ground.database.check}, metrics=metrics), settings)
+        await begin_work(stack, parts)
         await server.start()
         await http.start()
         await health.serving()
-        upkeep.start()
-        log.info(
-            "serving", host=settings.host, grpc_port=grpc_port, http_port=http.port, runners=[r.info.id for r in runners.all()]
-        )
+        served = [runner.info.id for runner in ground.runners.all()]
+        log.info("serving", host=settings.host, grpc_port=grpc_port, http_port=http.port, runners=served)
         try:
-            yield Running(settings.host, grpc_port, http.port, runners)
+            yield Running(settings.host, grpc_port, http.port, ground.runners)
         finally:
             log.info("shutting down")
-            queue.open = False
+            parts.queue.open = False
             await health.draining()
-            await dispatcher.drain(settings.drain_seconds)
+            await parts.dispatcher.drain(settings.drain_seconds)
             await server.stop(settings.drain_seconds)
             await http.stop()
+
+
+async def prepare(stack: AsyncExitStack, settings: Settings) -> Ground:
+    """Opens what is kept, launches the processes for jobs and imports the runners; `stack` closes it all. Raises StartError,
+    TargetError."""
+    data_dir = claim_data_dir(stack, settings.data_dir)
+    blobs = open_blob_store(
+        settings.blobs_url, data_dir, max_bytes=settings.max_artifact_bytes, cache_bytes=settings.blob_cache_bytes
+    )
+    await blobs.open()
+    stack.push_async_callback(blobs.close)
+    executor = LocalExecutor(settings.targets, slots=settings.max_jobs, private=[data_dir, blobs.scratch.parent.parent])
+    stack.push_async_callback(executor.close)
+    runners = await load_runners(settings.targets, executor)
+    database = await Database.open(settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}")
+    stack.push_async_callback(database.close)
+    return Ground(settings=settings, data_dir=data_dir, blobs=blobs, database=database, executor=executor, runners=runners)
+
+
+def assemble(ground: Ground) -> Parts:
+    """Puts the parts together; none of them does anything yet."""
+    settings, blobs, database, runners = ground.settings, ground.blobs, ground.database, ground.runners
+
+    def forget(ids: Sequence[str]) -> None:
+        for gone in ids:
+            models.forget(gone)
+
+    hub = JobHub()
+    limits = {runner.info.id: runner.max_pending for runner in runners.all() if runner.max_pending}
+    queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs, max_pending_of=limits)
+    configs = ConfigCatalog(database, runners, forget)
+    tree = ArtifactTree(database, blobs, runners.hierarchy, forget)
+    models = ModelCache(tree=tree, blobs=blobs, runners=runners, max_bytes=settings.model_memory_bytes)
+    predictor = predictor_of(ground)
+    timeout = settings.job_timeout
+    training = Training(runners=runners, configs=configs, tree=tree, blobs=blobs, queue=queue, timeout=timeout)
+    prediction = Prediction(
+        runners=runners, tree=tree, blobs=blobs, queue=queue, models=models, predictor=predictor, timeout=timeout
+    )
+    dispatcher = Dispatcher(
+        database=database,
+        blobs=blobs,
+        hub=hub,
+        executor=ground.executor,
+        work={JobKind.TRAIN: training, JobKind.PREDICT: prediction},
+        capacity=capacity_of(ground),
+        worker_id=worker_id(ground.data_dir),
+    )
+    domain = Domain(
+        runners=runners,
+        configs=configs,
+        tree=tree,
+        blobs=blobs,
+        training=training,
+        prediction=prediction,
+        jobs=JobDesk(database, hub, dispatcher.stop),
+        validator=Validator(runners=runners, configs=configs, tree=tree, models=models),
+    )
+    return Parts(
+        domain=domain,
+        hub=hub,
+        queue=queue,
+        models=models,
+        predictor=predictor,
+        dispatcher=dispatcher,
+        upkeep=upkeep_of(ground, forget),
+        listener=listener_of(database, hub, dispatcher, models),
+    )
+
+
+def predictor_of(ground: Ground) -> Predictor:
+    cores = os.cpu_count() or 1
+    scripts = ScriptPredictor(executor=ground.executor, blobs=ground.blobs, slots=cores)
+    return Predictor(threads=cores, max_waiting=ground.settings.max_waiting_predictions, scripts=scripts)
+
+
+def capacity_of(ground: Ground) -> Capacity:
+    runners = ground.runners.all()
+    return Capacity(
+        slots=ground.settings.max_jobs,
+        policies={runner.info.id: runner.retry for runner in runners},
+        limits={runner.info.id: runner.max_concurrency for runner in runners if runner.max_concurrency},
+        lease=timedelta(seconds=ground.settings.lease_seconds),
+    )
+
+
+def upkeep_of(ground: Ground, on_deleted: Callable[[Sequence[str]], None]) -> Upkeep:
+    settings = ground.settings
+    retention = Retention(settings.retention, settings.delete_jobs_after)
+    interval = timedelta(seconds=settings.upkeep_interval)
+    return Upkeep(ground.database, ground.blobs, retention, interval=interval, on_deleted=on_deleted)
+
+
+def listener_of(database: Database, hub: JobHub, dispatcher: Dispatcher, models: ModelCache) -> Listener:
+    """Hears what other servers on the database have to tell."""
+    acts: dict[Topic, Callable[[str], None]] = {
+        Topic.JOB: hub.notify,
+        Topic.WORK: lambda _: hub.work.set(),
+        Topic.STOP: dispatcher.stop,
+        Topic.GONE: models.forget,
+    }
+    return Listener(database, lambda topic, about: acts[topic](about), hub.notify_all)
+
+
+def metrics_of(ground: Ground, parts: Parts) -> ServerMetrics:
+    metrics = ServerMetrics()
+    metrics.jobs_from(lambda: ground.database.read(job_store.count_by_status))
+    metrics.stored_from(parts.upkeep.stored)
+    metrics.gauge_from("models_bytes", "Size of the models in memory.", lambda: parts.models.bytes)
+    metrics.gauge_from("job_watchers", "Watchers of jobs.", lambda: parts.hub.watchers)
+    return metrics
+
+
+async def begin_work(stack: AsyncExitStack, parts: Parts) -> None:
+    """Starts all that goes on by itself; `stack` ends it. The dispatcher is drained before."""
+    for part in (parts.listener, parts.domain.jobs, parts.upkeep):
+        part.start()
+        stack.push_async_callback(part.close)
+    await parts.dispatcher.start()
 
 
 async def load_runners(targets: Sequence[str], executor: LocalExecutor) -> RunnerRegistry:
@@ -206,68 +251,6 @@ async def load_runners(targets: Sequence[str], executor: LocalExecutor) -> Runne
         raise
     await starting
     return runners
-
-
-def claim_data_dir(stack: AsyncExitStack, folder: Path) -> Path:
-    """Makes the data folder and holds it for this process alone. Raises StartError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = stack.enter_context((folder / "lock").open("w"))
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StartError(f"another server works on {folder}; stop it, or give --data-dir another folder") from None
-    except OSError as error:
-        raise StartError(
-            f"the data folder {folder} cannot be written: {error.strerror}; give --data-dir a folder that can"
-        ) from None
-    return folder.resolve()
-
-
-def worker_id(data_dir: Path) -> str:
-    """Who this server is to others on its database. It stays the same, so that what an earlier process was at work on when it was
-    killed is known to be lost at once."""
-    file = data_dir / "worker"
-    if not file.exists():
-        file.write_text(new_id())
-    return file.read_text().strip()
-
-
-def bind(server: grpc.aio.Server, settings: Settings) -> int:
-    """Opens the gRPC port and returns its number. Raises StartError."""
-    address = f"{settings.host}:{settings.grpc_port}"
-    try:
-        return server.add_insecure_port(address)
-    except RuntimeError:
-        raise StartError(f"cannot listen on {address}: is the port in use? --grpc-port chooses another") from None
-
-
-class HttpServer:
-    """The HTTP port: uvicorn inside our own event loop, with our own signal handling."""
-
-    def __init__(self, app: object, settings: Settings) -> None:
-        try:
-            self._socket = socket.create_server((settings.host, settings.http_port))
-        except OSError as error:
-            address = f"{settings.host}:{settings.http_port}"
-            raise StartError(f"cannot listen on {address}: {error.strerror}; --http-port chooses another port") from None
-        config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False)  # type: ignore[arg-type]
-        self._server = uvicorn.Server(config)
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def port(self) -> int:
-        port: int = self._socket.getsockname()[1]
-        return port
-
-    async def start(self) -> None:
-        # serve() would install signal handlers of its own; _serve() is the same without.
-        self._task = asyncio.create_task(self._server._serve([self._socket]), name="http")
-
-    async def stop(self) -> None:
-        self._server.should_exit = True
-        if self._task is not None:
-            await self._task
-        self._socket.close()
 
 
 async def serve_until_signal(settings: Settings, announce: object = None) -> None:

@@ -27,6 +27,10 @@ class FieldViolation:
     description: str
 
 
+class StartError(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
 class ModelwireError(Exception):
     """Base of all errors that are meant for callers."""
 

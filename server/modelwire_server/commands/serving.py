@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     "modelwire serve service.py:runner",
     "modelwire serve examples/diabetes.py:runner package.module:Runner --data-dir /var/lib/modelwire",
     "modelwire serve service.py:runner --host 0.0.0.0 --log-format json",
+    "modelwire serve service.py:runner --database-url postgresql://modelwire@db/modelwire --blobs-url s3://models/content",
     "modelwire serve --config modelwire.toml",
 )
 def serve(
@@ -46,7 +47,13 @@ def serve(
     ] = None,
     database_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A database elsewhere. [default: SQLite in the data folder]", show_default=False),
+        typer.Option(
+            metavar="URL", help="postgresql://USER@HOST/DATABASE. [default: SQLite in the data folder]", show_default=False
+        ),
+    ] = None,
+    blobs_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A folder or a bucket for content. [default: in the data folder]", show_default=False),
     ] = None,
     max_jobs: Annotated[
         int | None, typer.Option(min=1, help="So many jobs run at once. [default: the number of cores]", show_default=False)
@@ -81,6 +88,7 @@ def serve(
             http_port=http_port,
             data_dir=data_dir,
             database_url=database_url,
+            blobs_url=blobs_url,
             max_jobs=max_jobs,
             log_level=log_level,
             log_format=log_format,
@@ -95,8 +103,9 @@ def run(settings: "Settings", *, as_json: bool) -> None:
     with server_packages():
         from modelwire_runners import TargetError
 
-        from ..app import Running, StartError
+        from ..app import Running
         from ..app import serve as serve_forever
+        from ..errors import StartError
 
     started = False
 
@@ -119,9 +128,14 @@ def run(settings: "Settings", *, as_json: bool) -> None:
 
 def start_problem(error: Exception) -> str:
     """Why a server did not start, in a sentence."""
+    from ..artifacts.blobs.interface import UnusableStore
+    from ..errors import ModelwireError
+
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"the server needs the Python module {error.name}: pip install {PACKAGES.get(error.name, error.name)}"
     first = next(iter(str(error).splitlines()), "")
+    if isinstance(error, ModelwireError | UnusableStore):
+        return f"the server cannot start: {first}"
     return f"the server cannot start: {type(error).__name__}: {first}"
 
 

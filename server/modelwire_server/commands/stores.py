@@ -75,7 +75,8 @@ async def opened(settings: Settings, *, to_fill: bool) -> AsyncIterator[Stores]:
 
 
 def _claim(stack: AsyncExitStack, folder: Path) -> None:
-    from ..app import StartError, claim_data_dir
+    from ..data_folder import claim_data_dir
+    from ..errors import StartError
 
     try:
         claim_data_dir(stack, folder)

@@ -79,7 +79,7 @@ class Upkeep:
         """Begins the first round."""
         self._task = asyncio.create_task(self._go_round(), name="upkeep")
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """Ends a round where it is; the next one goes on from there."""
         if self._task is not None:
             self._task.cancel()

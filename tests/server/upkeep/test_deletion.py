@@ -169,7 +169,7 @@ def test_a_server_goes_round_by_itself_and_counts(with_storage: WithStorage) -> 
         upkeep.start()
         async with asyncio.timeout(10):
             await gone.wait()
-        await upkeep.stop()
+        await upkeep.close()
         stored = await upkeep.stored()
         assert stored.artifacts["ml_training"] == Usage(0, 0)
         assert stored.artifacts["other"] == Usage(2, 9)

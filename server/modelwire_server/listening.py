@@ -1,0 +1,48 @@
+"""The ports of a server."""
+
+import asyncio
+import socket
+
+import grpc
+import uvicorn
+
+from .errors import StartError
+from .settings import Settings
+
+
+def bind(server: grpc.aio.Server, settings: Settings) -> int:
+    """Opens the gRPC port and returns its number. Raises StartError."""
+    address = f"{settings.host}:{settings.grpc_port}"
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError:
+        raise StartError(f"cannot listen on {address}: is the port in use? --grpc-port chooses another") from None
+
+
+class HttpServer:
+    """The HTTP port: uvicorn inside our own event loop, with our own signal handling."""
+
+    def __init__(self, app: object, settings: Settings) -> None:
+        try:
+            self._socket = socket.create_server((settings.host, settings.http_port))
+        except OSError as error:
+            address = f"{settings.host}:{settings.http_port}"
+            raise StartError(f"cannot listen on {address}: {error.strerror}; --http-port chooses another port") from None
+        config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False)  # type: ignore[arg-type]
+        self._server = uvicorn.Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        # serve() would install signal handlers of its own; _serve() is the same without.
+        self._task = asyncio.create_task(self._server._serve([self._socket]), name="http")
+
+    async def stop(self) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._socket.close()
