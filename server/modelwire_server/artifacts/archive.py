@@ -1,91 +1,139 @@
 """A workspace as a zip file. It is never stored: it is made while it is sent, and equal workspaces of one time make equal bytes."""
 
+import asyncio
 import hashlib
 import stat
-import zipfile
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 
-from ..errors import ContentCorrupted
+from ..errors import ContentCorrupted, StorageUnavailable
 from .blobs.interface import BlobStore
 from .model import Blob
 from .workspace import Workspace, WorkspaceFile
+from .zipping import Entry, after, before
 
 ZIP = "application/zip"
 _CHUNK = 1 << 20
+# Files are asked of the store in groups of up to so many, or so many bytes.
+_FILES_AT_ONCE = 64
+_BYTES_AT_ONCE = 64 << 20
+
+# What a zip file is made of, in turn: bytes, and the contents of files.
+Piece = bytes | WorkspaceFile
 
 
-async def read_workspace(blobs: BlobStore, listed: Blob) -> Workspace:
-    """Raises ContentCorrupted."""
-    return Workspace.from_json(b"".join([chunk async for chunk in blobs.read(listed.digest)]))
+class Archive:
+    """The zip file of a workspace, at a time that all its files get. Nothing in it is compressed, so its size and where everything
+    lies are known at once, and a download can go on at any byte."""
+
+    def __init__(self, blobs: BlobStore, workspace: Workspace, time: datetime) -> None:
+        self._blobs = blobs
+        self._pieces = tuple(_pieces(workspace, time))
+        self.size = sum(map(_size, self._pieces))
+
+    async def blob(self) -> Blob:
+        """Size and digest. Takes as long as to read all the files."""
+        sha256 = hashlib.sha256()
+        async for chunk in self.chunks():
+            sha256.update(chunk)
+        return Blob(f"sha256:{sha256.hexdigest()}", self.size)
+
+    async def chunks(self, offset: int = 0) -> AsyncIterator[bytes]:
+        """The bytes from `offset`, in chunks of at most 1 MiB. Raises ContentCorrupted if a file is not what it was."""
+        for skipped, pieces in _groups(_from(self._pieces, offset)):
+            files = {piece.digest for piece in pieces if isinstance(piece, WorkspaceFile)}
+            paths = dict(zip(files, await asyncio.gather(*map(self._blobs.local_path, files)), strict=True))
+            chunks = _read(pieces, paths, skipped)
+            while chunk := await asyncio.to_thread(next, chunks, b""):
+                yield chunk
 
 
-async def zip_of(blobs: BlobStore, workspace: Workspace, time: datetime) -> Blob:
-    """What the zip file will be: it is made once for this, and thrown away."""
-    sha256, size = hashlib.sha256(), 0
-    async for chunk in zip_chunks(blobs, workspace, time):
-        sha256.update(chunk)
-        size += len(chunk)
-    return Blob(f"sha256:{sha256.hexdigest()}", size)
+async def archive_of(blobs: BlobStore, listed: Blob, time: datetime) -> Archive:
+    """The zip file of the workspace whose list of files this is. Raises ContentCorrupted."""
+    document = b"".join([chunk async for chunk in blobs.read(listed.digest)])
+    return Archive(blobs, Workspace.from_json(document), time)
 
 
-async def zip_chunks(blobs: BlobStore, workspace: Workspace, time: datetime, offset: int = 0) -> AsyncIterator[bytes]:
-    """The zip file from a byte on, in chunks of at most 1 MiB. Files are not compressed, so that a download can go on where it stopped.
-    Raises ContentCorrupted if a file is not what it was."""
-    async for data in _pieces(blobs, workspace, time):
-        skipped = min(offset, len(data))
-        offset -= skipped
-        for start in range(skipped, len(data), _CHUNK):
-            yield data[start : start + _CHUNK]
+def _pieces(workspace: Workspace, time: datetime) -> Iterator[Piece]:
+    known: list[tuple[Entry, int]] = []
+    position = 0
+    for entry, content in _entries(workspace):
+        known.append((entry, position))
+        head = before(entry, time)
+        position += len(head) + entry.size
+        yield head
+        if entry.size:
+            yield content
+    yield after(known, time, position)
 
 
-async def _pieces(blobs: BlobStore, workspace: Workspace, time: datetime) -> AsyncIterator[bytes]:
-    sink = _Sink()
-    with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[call-overload]
-        for folder in workspace.folders:
-            archive.writestr(_entry(f"{folder}/", stat.S_IFDIR | 0o755, time), b"")
-        for link in workspace.links:
-            archive.writestr(_entry(link.path, stat.S_IFLNK | 0o777, time), link.target.encode())
-        for file in workspace.files:
-            async for _ in _add(archive, blobs, file, time):
-                if len(sink.data) >= _CHUNK:
-                    yield sink.take()
-    yield sink.take()
+def _entries(workspace: Workspace) -> Iterator[tuple[Entry, Piece]]:
+    for folder in workspace.folders:
+        yield Entry(f"{folder}/", stat.S_IFDIR | 0o755), b""
+    for file in workspace.files:
+        yield Entry(file.path, stat.S_IFREG | file.mode, file.size, file.crc32), file
+    # Last, so that whoever unpacks one entry after the other writes through none.
+    for link in workspace.links:
+        target = link.target.encode()
+        yield Entry(link.path, stat.S_IFLNK | 0o777, len(target), zlib.crc32(target)), target
 
 
-async def _add(archive: zipfile.ZipFile, blobs: BlobStore, file: WorkspaceFile, time: datetime) -> AsyncIterator[None]:
-    """Adds a file, and lets others work after each chunk."""
-    entry = _entry(file.path, stat.S_IFREG | file.mode, time)
-    entry.file_size = file.size
-    with archive.open(entry, "w") as target:
-        async for chunk in blobs.read(file.digest, chunk_size=_CHUNK):
-            target.write(chunk)
-            yield
-    if (entry.CRC, entry.file_size) != (file.crc32, file.size):
+def _from(pieces: Iterable[Piece], offset: int) -> Iterator[tuple[int, Piece]]:
+    """The pieces that are not before `offset`, each with how much of it is."""
+    for piece in pieces:
+        if offset < _size(piece):
+            yield offset, piece
+        offset = max(offset - _size(piece), 0)
+
+
+def _groups(pieces: Iterable[tuple[int, Piece]]) -> Iterator[tuple[int, list[Piece]]]:
+    """Pieces whose files can be asked for at once, and how much of the first is skipped."""
+    group: list[Piece] = []
+    skipped = size = files = 0
+    for offset, piece in pieces:
+        skipped = skipped if group else offset
+        group.append(piece)
+        size += _size(piece)
+        files += isinstance(piece, WorkspaceFile)
+        if files >= _FILES_AT_ONCE or size >= _BYTES_AT_ONCE:
+            yield skipped, group
+            group, size, files = [], 0, 0
+    yield skipped, group
+
+
+def _read(pieces: Iterable[Piece], paths: Mapping[str, Path], skipped: int) -> Iterator[bytes]:
+    """The bytes of the pieces in chunks of 1 MiB, but for the last."""
+    waiting = bytearray()
+    for piece in pieces:
+        parts = [piece[skipped:]] if isinstance(piece, bytes) else _read_file(piece, paths[piece.digest], skipped)
+        skipped = 0
+        for part in parts:
+            waiting += part
+            while len(waiting) >= _CHUNK:
+                yield bytes(waiting[:_CHUNK])
+                del waiting[:_CHUNK]
+    if waiting:
+        yield bytes(waiting)
+
+
+def _read_file(file: WorkspaceFile, path: Path, offset: int) -> Iterator[bytes]:
+    size, crc32 = offset, 0
+    try:
+        opened = path.open("rb")
+    except FileNotFoundError:
+        # It was there a moment ago; whoever asks again will see.
+        raise StorageUnavailable(f"the stored file {file.path} of the workspace is gone") from None
+    with opened:
+        opened.seek(offset)
+        while part := opened.read(_CHUNK):
+            size += len(part)
+            crc32 = zlib.crc32(part, crc32)
+            yield part
+    if size != file.size or (offset == 0 and crc32 != file.crc32):
         raise ContentCorrupted(f"the stored file {file.path} of the workspace was changed", digest=file.digest)
-    yield
 
 
-def _entry(path: str, mode: int, time: datetime) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(path, (time.year, time.month, time.day, time.hour, time.minute, time.second))
-    entry.external_attr = mode << 16
-    return entry
-
-
-class _Sink:
-    """Takes what is written until it is taken away. Has no positions, so that nothing is written twice."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self.data += data
-        return len(data)
-
-    def flush(self) -> None:
-        """There is nothing behind it."""
-
-    def take(self) -> bytes:
-        taken = bytes(self.data)
-        self.data.clear()
-        return taken
+def _size(piece: Piece) -> int:
+    return len(piece) if isinstance(piece, bytes) else piece.size

@@ -8,7 +8,7 @@ from typing import Any
 from modelwire.v1 import artifact_service_pb2 as pb
 from modelwire.v1.artifact_service_pb2_grpc import ArtifactServiceServicer
 
-from ..artifacts.archive import ZIP, read_workspace, zip_chunks, zip_of
+from ..artifacts.archive import ZIP, Archive, archive_of
 from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.model import ARROW_STREAM, JSON, PICKLE, WORKSPACE, Artifact, Blob
 from ..artifacts.tree import LARGEST_INLINE, ArtifactTree, NewArtifact
@@ -126,12 +126,16 @@ class ArtifactServicer(ArtifactServiceServicer):
         """What is sent of an artifact: its content, or the zip file of a workspace; and its bytes from the offset on."""
         if artifact.content_type != WORKSPACE:
             return blob, self._blobs.read(blob.digest, offset=offset, chunk_size=LARGEST_PART)
-        workspace = await read_workspace(self._blobs, blob)
-        archive = self._archives.get(artifact.id) or await zip_of(self._blobs, workspace, artifact.created_at)
-        self._archives[artifact.id] = archive
+        archive = await archive_of(self._blobs, blob, artifact.created_at)
+        return await self._sent(artifact.id, archive), archive.chunks(offset)
+
+    async def _sent(self, artifact_id: str, archive: Archive) -> Blob:
+        """Digest and size of an archive, remembered since whoever was interrupted will ask again."""
+        blob = self._archives.pop(artifact_id, None) or await archive.blob()
+        self._archives[artifact_id] = blob
         while len(self._archives) > REMEMBERED_ARCHIVES:
             self._archives.popitem(last=False)
-        return archive, zip_chunks(self._blobs, workspace, artifact.created_at, offset)
+        return blob
 
     async def UploadArtifact(
         self, request_iterator: AsyncIterator[pb.UploadArtifactRequest], context: Context
@@ -160,6 +164,9 @@ async def first_header(messages: AsyncIterator[pb.UploadArtifactRequest]) -> pb.
 def new_artifact(header: pb.UploadHeader) -> NewArtifact:
     """Raises InvalidField, InvalidId."""
     findings = Findings()
+    if header.content_type.partition(";")[0].strip().lower() == WORKSPACE:
+        # It would name content that its sender may have no business with.
+        findings.add("content_type", "is for workspaces, which only jobs make; upload a zip file as application/zip")
     new = NewArtifact(
         id=findings.optional_id("id", header.id),
         type=findings.text("type", header.type),
