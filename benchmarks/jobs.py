@@ -4,7 +4,8 @@
 
 Starts a server of its own (one process, default settings) on two cores, with a runner that does nothing; clients and PostgreSQL
 have the other cores. So what is measured is modelwire alone: store the frame, accept the job durably, fork a process, run, save,
-commit, push the event, send the result.
+commit, push the event, send the result. "server CPU" is processor time per job of all processes of the server: it depends less on what
+else the machine does.
 """
 
 import argparse
@@ -14,12 +15,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from stage import DATABASES, conditions, keep_off_the_server, trivial_server
+from stage import DATABASES, Server, conditions, cpu_seconds, keep_off_the_server, server_on
 
 from modelwire import Client, Config
 
 DATA = {"x": [1.0, 2.0]}
-HEADER = "| database | in flight | jobs/s | median ms | p95 ms | push median ms | push p95 ms |\n|---|---|---|---|---|---|---|"
+COLUMNS = ("database", "in flight", "jobs/s", "median ms", "p95 ms", "push median ms", "push p95 ms", "server CPU ms")
+HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,20 @@ class Times:
 def one_job(client: Client, config: Config) -> Times:
     begin = time.perf_counter()
     job = client.train(config, DATA)
-    for last in job.watch():
-        seen = time.time()
+    *_, last = job.watch()
+    seen = time.time()
     assert job.status == "completed"
     client.artifacts.download(job.artifact_id)
     return Times(1000 * (time.perf_counter() - begin), 1000 * (seen - last.time.timestamp()))
 
 
-def measure(client: Client, config: Config, jobs: int, in_flight: int) -> str:
-    begin = time.perf_counter()
+def measure(client: Client, config: Config, server: Server, jobs: int, in_flight: int) -> str:
+    begin, cpu_before = time.perf_counter(), cpu_seconds(server)
     with ThreadPoolExecutor(in_flight) as threads:
         times = list(threads.map(lambda _: one_job(client, config), range(jobs)))
     rate = jobs / (time.perf_counter() - begin)
-    columns = (*middle_and_tail([t.total for t in times]), *middle_and_tail([t.push for t in times]))
+    cpu = 1000 * (cpu_seconds(server) - cpu_before) / jobs
+    columns = (*middle_and_tail([t.total for t in times]), *middle_and_tail([t.push for t in times]), cpu)
     return f"{in_flight} | {rate:.1f} | {' | '.join(f'{column:.1f}' for column in columns)} |"
 
 
@@ -63,11 +66,11 @@ def main() -> None:
     keep_off_the_server()
     print(f"{conditions()}, {arguments.jobs} jobs a row\n\n{HEADER}", flush=True)
     for database in arguments.databases:
-        with trivial_server(database) as server, Client(server.target, wait_for_ready=True) as client:
+        with server_on(database) as server, Client(server.target, wait_for_ready=True) as client:
             config = client.configs.create("benchmark", {})
-            measure(client, config, 20, 4)
+            measure(client, config, server, 20, 4)
             for in_flight in arguments.in_flight:
-                print(f"| {database} | {measure(client, config, arguments.jobs, in_flight)}", flush=True)
+                print(f"| {database} | {measure(client, config, server, arguments.jobs, in_flight)}", flush=True)
 
 
 if __name__ == "__main__":

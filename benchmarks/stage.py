@@ -12,7 +12,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from pathlib import Path
 
-RUNNER = f"{Path(__file__).parent / 'trivial.py'}:runner"
+import psutil
+
+TRIVIAL = f"{Path(__file__).parent / 'trivial.py'}:runner"
+WAITING = f"{Path(__file__).parent / 'trivial.py'}:waiting"
 CORES = sorted(os.sched_getaffinity(0))
 # With fewer than four cores everybody shares them, and the figures say less.
 SERVER_CORES = set(CORES[:2] if len(CORES) >= 4 else CORES)
@@ -25,6 +28,13 @@ class Server:
 
     target: str
     pid: int
+
+
+def cpu_seconds(server: Server) -> float:
+    """Processor time of a server and all its processes until now, ended ones included."""
+    process = psutil.Process(server.pid)
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return sum(time.user + time.system + time.children_user + time.children_system for time in times)
 
 
 def keep_off_the_server() -> None:
@@ -54,12 +64,12 @@ def serving(runner: str, folder: Path, *options: str) -> Iterator[Server]:
 
 
 @contextmanager
-def trivial_server(database: str) -> Iterator[Server]:
-    """A server with a runner that does nothing."""
+def server_on(database: str, runner: str = TRIVIAL) -> Iterator[Server]:
+    """A server with one of the databases, all thrown away in the end."""
     with ExitStack() as until_the_end:
         url = until_the_end.enter_context(DATABASES[database]())
         folder = Path(until_the_end.enter_context(tempfile.TemporaryDirectory()))
-        yield until_the_end.enter_context(serving(RUNNER, folder, *([f"--database-url={url}"] if url else [])))
+        yield until_the_end.enter_context(serving(runner, folder, *([f"--database-url={url}"] if url else [])))
 
 
 @contextmanager
