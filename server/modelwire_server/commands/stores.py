@@ -11,14 +11,17 @@ from modelwire.cli.ends import ExitCode, Stop
 
 from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.blobs.opening import open_blob_store
+from ..data_folder import claim_data_dir
 from ..database.engine import Database, database_url, make_engine
 from ..database.migrations import known_revisions, revision_of
-from ..errors import ModelwireError, StorageUnavailable
+from ..errors import ModelwireError, StartError, StorageUnavailable
 from ..settings import Settings, SettingsError
 from ..upkeep.refusal import Refused
 
 T = TypeVar("T")
 READERS = 2
+# What can go wrong without a mistake of ours; the messages are for people.
+FORESEEN = (Refused, StartError, ModelwireError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,12 @@ def run_on(settings: Settings, work: Callable[[Stores], Awaitable[T]], *, to_fil
 
 @asynccontextmanager
 async def opened(settings: Settings, *, to_fill: bool) -> AsyncIterator[Stores]:
-    """The stores, to be used beside a server, or before there is one."""
+    """The stores, to be used beside a server; those `to_fill` without one. Raises StartError if there is a server then."""
     async with AsyncExitStack() as stack:
         data_dir = settings.data_dir.resolve()
         url = settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}"
         if to_fill:
-            _claim(stack, settings.data_dir)
+            claim_data_dir(stack, settings.data_dir)
         else:
             _require_file(url)
         database = Database(make_engine(url, READERS), readers=READERS)
@@ -72,16 +75,6 @@ async def opened(settings: Settings, *, to_fill: bool) -> AsyncIterator[Stores]:
         await blobs.open()
         stack.push_async_callback(blobs.close)
         yield Stores(database, blobs)
-
-
-def _claim(stack: AsyncExitStack, folder: Path) -> None:
-    from ..data_folder import claim_data_dir
-    from ..errors import StartError
-
-    try:
-        claim_data_dir(stack, folder)
-    except StartError as error:
-        raise Refused(str(error)) from None
 
 
 def _require_file(url: str) -> None:
@@ -114,11 +107,11 @@ def said_in_a_sentence() -> Iterator[None]:
     """Turns what can go wrong into a Stop."""
     try:
         yield
-    except (Refused, ModelwireError, OSError) as error:
+    except FORESEEN as error:
         raise _stop(error) from None
     except ExceptionGroup as group:
         first = group.exceptions[0]
-        if isinstance(first, (Refused, ModelwireError, OSError)):
+        if isinstance(first, FORESEEN):
             raise _stop(first) from None
         raise
 
