@@ -23,6 +23,8 @@ from modelwire.records import ArtifactRecord
 from .plan import RUNNERS
 from .storm import Service, Storm, Story
 
+# What servers call an error: that their fork server was killed, and, in the words of gRPC, that a watcher's connection broke.
+EXPECTED = ("fork server is lost", "fork server cannot start", "ExecuteBatchError")
 MADE = {"train": "ml_training", "predict": "ml_prediction"}
 
 
@@ -221,5 +223,5 @@ def check_servers(check: Check, service: Service) -> None:
             # A kill may have cut off a line.
             entry = json.loads(line) if line.startswith("{") and line.endswith("}") else {"level": "", "event": line}
             worried = entry["level"] in ("error", "critical") or entry["event"].startswith("Traceback")
-            expected = entry["event"].startswith(("fork server is lost", "fork server cannot start"))
+            expected = entry["event"].startswith(EXPECTED)
             check.expect(expected or not worried, f"{server.data_dir.name}: {entry['event']}")
