@@ -17,10 +17,10 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from modelwire_server.artifacts.blobs.buckets import open_bucket
-from modelwire_server.artifacts.blobs.interface import BlobStore, UnusableStore, Usage
+from modelwire_server.artifacts.blobs.interface import BlobStore, Usage
 from modelwire_server.artifacts.blobs.objects import PART, ObjectBlobStore
 from modelwire_server.artifacts.blobs.opening import open_blob_store
-from modelwire_server.errors import ContentCorrupted, StorageFull, StorageUnavailable
+from modelwire_server.errors import ContentCorrupted, StartError, StorageFull, StorageUnavailable
 
 MAX_BYTES = 1 << 26
 CONTENT = b"the content"
@@ -87,24 +87,24 @@ def answering(status: int) -> Iterator[str]:
     ],
 )
 def test_urls_that_cannot_be(url: str, sentence: str, tmp_path: Path) -> None:
-    with pytest.raises(UnusableStore, match=sentence):
+    with pytest.raises(StartError, match=sentence):
         store_at(url, tmp_path)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UnusableStore, match=r"content cannot be stored in .*file/blobs: Not a directory"):
+    with pytest.raises(StartError, match=r"content cannot be stored in .*file/blobs: Not a directory"):
         asyncio.run(store_at(f"file://{tmp_path}/file/blobs", tmp_path).open())
 
 
 def test_a_bucket_that_is_not_there(object_store: Any, tmp_path: Path) -> None:
     url = object_store.url("no-such-bucket/x")
-    with pytest.raises(UnusableStore, match="there is no bucket for s3://no-such-bucket/x; create it first"):
+    with pytest.raises(StartError, match="there is no bucket for s3://no-such-bucket/x; create it first"):
         asyncio.run(store_at(url, tmp_path).open())
 
 
 def test_a_bucket_that_refuses_access(tmp_path: Path) -> None:
-    with answering(403) as url, pytest.raises(UnusableStore, match="s3://bucket/x refuses access; its keys must allow to"):
+    with answering(403) as url, pytest.raises(StartError, match="s3://bucket/x refuses access; its keys must allow to"):
         asyncio.run(store_at(url, tmp_path).open())
 
 

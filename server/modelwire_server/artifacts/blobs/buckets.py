@@ -16,8 +16,7 @@ from obstore.exceptions import (
 )
 from obstore.store import AzureStore, GCSStore, S3Store, from_url
 
-from ...errors import StorageFull, StorageUnavailable
-from .interface import UnusableStore
+from ...errors import StartError, StorageFull, StorageUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +39,7 @@ _FULL = ("507 ", "QuotaExceeded", "StorageFull")
 
 def open_bucket(url: str) -> Bucket:
     """The bucket behind a URL such as `s3://BUCKET/PREFIX?endpoint=...`. What the URL does not say, the variables of the store's
-    own tools do (AWS_ACCESS_KEY_ID ...). Nothing is sent. Raises UnusableStore."""
+    own tools do (AWS_ACCESS_KEY_ID ...). Nothing is sent. Raises StartError."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     connection: Any = {flag: options.pop(flag).lower() in ("1", "true") for flag in _CONNECTION_FLAGS if flag in options}
@@ -51,9 +50,9 @@ def open_bucket(url: str) -> Bucket:
     try:
         return cast("Bucket", from_url(place, **how))
     except UnknownConfigurationKeyError as error:
-        raise UnusableStore(f"blobs_url: {first_line(error)}") from None
+        raise StartError(f"blobs_url: {first_line(error)}") from None
     except (BaseError, ValueError) as error:
-        raise UnusableStore(f"blobs_url: {place} cannot be opened: {first_line(error)}") from None
+        raise StartError(f"blobs_url: {place} cannot be opened: {first_line(error)}") from None
 
 
 def _endpoint(options: Mapping[str, str]) -> str:
@@ -82,7 +81,7 @@ def answers(*, gone: str = "") -> Iterator[None]:
 
 
 async def check_access(bucket: Bucket, place: str) -> None:
-    """Lists, writes and deletes, since a server that could not would fail its callers later. Raises UnusableStore for what somebody
+    """Lists, writes and deletes, since a server that could not would fail its callers later. Raises StartError for what somebody
     has to set up, StorageUnavailable for what may pass."""
     try:
         async for _ in bucket.list(PROBE):
@@ -93,9 +92,9 @@ async def check_access(bucket: Bucket, place: str) -> None:
         why = first_line(error)
         if is_refusal(error):
             must = "its keys must allow to list, read, write and delete"
-            raise UnusableStore(f"blobs_url: {place} refuses access; {must} ({why})") from None
+            raise StartError(f"blobs_url: {place} refuses access; {must} ({why})") from None
         if isinstance(error, FileNotFoundError) or "NoSuchBucket" in str(error):
-            raise UnusableStore(f"blobs_url: there is no bucket for {place}; create it first") from None
+            raise StartError(f"blobs_url: there is no bucket for {place}; create it first") from None
         raise StorageUnavailable(f"the object store {place} does not answer: {why}") from error
 
 

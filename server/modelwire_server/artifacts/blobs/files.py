@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...clock import new_id
-from ...errors import ContentCorrupted
+from ...errors import ContentCorrupted, StartError
 from ..model import Blob
 from .disk import chunks_of, file_digest, make_folder, seal, sync_folder, time_of
-from .interface import StoredBlob, UnusableStore, Usage
+from .interface import StoredBlob, Usage
 from .names import CONTENT, TRASH, digest_of, missing, name_of
 from .scratch import Scratch
 from .writing import ScratchWriter, full_disk_is_storage_full, too_large, writing
@@ -41,11 +41,11 @@ class FileBlobStore:
         return self._scratch.path
 
     async def open(self) -> None:
-        """Makes the folders and removes what processes that are gone left unfinished. Raises UnusableStore."""
+        """Makes the folders and removes what processes that are gone left unfinished. Raises StartError."""
         try:
             await asyncio.to_thread(self._scratch.open)
         except OSError as error:
-            raise UnusableStore(f"content cannot be stored in {self._content.parent}: {error.strerror}") from error
+            raise StartError(f"content cannot be stored in {self._content.parent}: {error.strerror}") from error
 
     async def close(self) -> None:
         await asyncio.to_thread(self._scratch.close)

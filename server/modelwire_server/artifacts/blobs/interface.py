@@ -15,10 +15,6 @@ from typing import Protocol
 from ..model import Blob
 
 
-class UnusableStore(Exception):
-    """The store cannot be used as it is set up; the message says why and what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
     """Content as it lies in the store. `size` is in bytes; `modified_at` is when it was stored, discarded or restored."""
@@ -62,7 +58,7 @@ class BlobStore(Protocol):
     StorageUnavailable when the store does not answer."""
 
     async def open(self) -> None:
-        """Makes the store ready, and removes what processes that are gone left unfinished. Raises UnusableStore."""
+        """Makes the store ready, and removes what processes that are gone left unfinished. Raises StartError."""
 
     async def close(self) -> None:
         """Removes what this process left unfinished."""

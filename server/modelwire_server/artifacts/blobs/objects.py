@@ -76,7 +76,7 @@ class ObjectBlobStore:
         return self._scratch.path
 
     async def open(self) -> None:
-        """Raises UnusableStore, StorageUnavailable."""
+        """Raises StartError, StorageUnavailable."""
         await check_access(self._bucket, self._place)
         await asyncio.to_thread(self._scratch.open)
         await asyncio.to_thread(self._cache.open)
