@@ -25,8 +25,9 @@ _PIPE_SIZE = 64 * 1024
 # How often progress and the wish to stop are looked at, and how often limits.
 _TICK_SECONDS = 0.05
 _WATCH_SECONDS = 0.25
-# What the server needs in each of its processes, whatever a runner allows.
-_ALWAYS = ("MODELWIRE_*", "*_NUM_THREADS", "*_MAX_THREADS", "*_MAXIMUM_THREADS")
+# What the server needs in each of its processes, whatever a runner allows. Its other variables may hold secrets, such as where the
+# database is.
+_ALWAYS = ("MODELWIRE_FORK_SERVER", "MODELWIRE_JOB_ID", "*_NUM_THREADS", "*_MAX_THREADS", "*_MAXIMUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
