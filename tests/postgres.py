@@ -58,10 +58,18 @@ def postgres_server() -> Iterator[PostgresServer]:
         initdb = [str(program("initdb")), "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]
         subprocess.run([*initdb, str(data)], check=True, capture_output=True, user=user, cwd=folder)
         port = free_port()
-        options = {"fsync": "off", "max_connections": "200", "listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder)}
+        options = {
+            "fsync": "off",
+            "max_connections": "200",
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(folder),
+        }
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         command = [str(program("postgres")), "-D", str(data), "-p", str(port), *settings]
-        with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, user=user, cwd=folder) as process:
+        with (
+            (folder / "log").open("wb") as log,
+            subprocess.Popen(command, stdout=log, stderr=log, user=user, cwd=folder) as process,
+        ):
             try:
                 wait_until_ready(process, port, folder / "log")
                 yield PostgresServer(port)
