@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from serving import RUNNERS, ServerProcess
-from storages import EVERY_STORAGE, POSTGRESQL_AND_FILES, SQLITE_AND_FILES, StorageUrls, new_storage
+from storages import EVERY_STORAGE, POSTGRESQL_AND_OBJECTS, SQLITE_AND_FILES, StorageUrls, new_storage
 
 from modelwire import Client, Job, JobFailed
 from modelwire.events import ProgressEvent
@@ -68,7 +68,7 @@ def busy(server: ServerProcess) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize(
     ("origin", "destination"),
-    [*((SQLITE_AND_FILES, kind) for kind in EVERY_STORAGE), (POSTGRESQL_AND_FILES, SQLITE_AND_FILES)],
+    [*((SQLITE_AND_FILES, kind) for kind in EVERY_STORAGE), (POSTGRESQL_AND_OBJECTS, SQLITE_AND_FILES)],
 )
 def test_a_backup_made_at_work_goes_on_elsewhere(
     request: pytest.FixtureRequest, tmp_path: Path, origin: str, destination: str
