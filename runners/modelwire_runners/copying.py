@@ -17,8 +17,6 @@ _FICLONE = 0x40049409
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EBADF, errno.EPERM)
 # The time of all shared files; one that was written to has another.
 _TIME_NS = 315_532_800 * 10**9
-# So long an entry of the cache may be unused.
-_KEPT_SECONDS = 24 * 3600.0
 _CHUNK = 1 << 30
 
 
@@ -85,9 +83,11 @@ class SharedFiles:
     A link has no owner: who writes to a file through one changes it for all. That is noticed by its size and time (see SharedFile).
     """
 
-    def __init__(self, folder: Path, copier: Copier) -> None:
+    def __init__(self, folder: Path, copier: Copier, kept_seconds: float = 24 * 3600.0) -> None:
+        """What nobody has a link to is dropped once it has been unused for so long."""
         self._folder = folder
         self._copier = copier
+        self._kept_seconds = kept_seconds
 
     def link(self, source: Path, content: Content, mode: int, target: Path) -> SharedFile:
         """Makes `target` a link to the one copy of a file with this content. Raises OSError, also if the file has other content."""
@@ -119,5 +119,5 @@ class SharedFiles:
             for entry in found:
                 with contextlib.suppress(FileNotFoundError):
                     state = entry.stat(follow_symlinks=False)
-                    if entry.is_file() and state.st_nlink == 1 and state.st_ctime < time.time() - _KEPT_SECONDS:
+                    if entry.is_file() and state.st_nlink == 1 and state.st_ctime < time.time() - self._kept_seconds:
                         Path(entry.path).unlink()

@@ -156,7 +156,7 @@ def _restored(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | No
         return None
     if pa.types.is_dictionary(kind):
         values = _restored(texts, kind.value_type)
-        return values and _first(lambda: values.dictionary_encode().cast(kind))
+        return None if values is None else _first(lambda: values.dictionary_encode().cast(kind))
     if _is_text(kind):
         return texts.cast(kind)
     if _is_bytes(kind):
