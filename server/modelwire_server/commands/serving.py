@@ -128,13 +128,12 @@ def run(settings: "Settings", *, as_json: bool) -> None:
 
 def start_problem(error: Exception) -> str:
     """Why a server did not start, in a sentence."""
-    from ..artifacts.blobs.interface import UnusableStore
     from ..errors import ModelwireError
 
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"the server needs the Python module {error.name}: pip install {PACKAGES.get(error.name, error.name)}"
     first = next(iter(str(error).splitlines()), "")
-    if isinstance(error, ModelwireError | UnusableStore):
+    if isinstance(error, ModelwireError):
         return f"the server cannot start: {first}"
     return f"the server cannot start: {type(error).__name__}: {first}"
 
