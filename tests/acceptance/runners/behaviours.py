@@ -57,16 +57,33 @@ def stubborn_grandchild(config: Config) -> None:
 
 def train(config: Config, data: pa.Table, context: RunContext) -> Any:
     match config.behaviour:
+        case "unpicklable":
+            return {"lock": threading.Lock()}
+        case "memory":
+            return bytearray(64 << 30)
+        case "chatty":
+            for number in range(config.lines):
+                print(f"line {number}")
+                context.progress((number + 1) / config.lines)
+    end_badly(config)
+    take_time(config, context)
+    return {"rows": data.num_rows, "bytes": data.nbytes, "columns": data.column_names, "behaviour": config.behaviour}
+
+
+def end_badly(config: Config) -> None:
+    match config.behaviour:
         case "raise":
             raise ValueError("the data are not good enough")
         case "exit":
             os._exit(3)
         case "segfault":
             ctypes.string_at(0)
-        case "memory":
-            return bytearray(64 << 30)
-        case "unpicklable":
-            return {"lock": threading.Lock()}
+        case "third_time_lucky":
+            fail_twice(Path(config.marker))
+
+
+def take_time(config: Config, context: RunContext) -> None:
+    match config.behaviour:
         case "spin":
             stubborn_grandchild(config)
             context.progress(0.5, "about to spin")
@@ -74,15 +91,8 @@ def train(config: Config, data: pa.Table, context: RunContext) -> Any:
         case "gate":
             context.progress(0.25, "waiting")
             wait_for(config.gate)
-        case "third_time_lucky":
-            fail_twice(Path(config.marker))
         case "alone":
             keep_to_oneself(config.marker)
-        case "chatty":
-            for number in range(config.lines):
-                print(f"line {number}")
-                context.progress((number + 1) / config.lines)
-    return {"rows": data.num_rows, "bytes": data.nbytes, "columns": data.column_names, "behaviour": config.behaviour}
 
 
 def predict(config: Config, model: Any, historic: pa.Table, future: pa.Table) -> pa.Table:
