@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
+def default(value: str) -> str:
+    """How Typer shows a default; options do not have these themselves, since variables and the settings file come in between."""
+    return f"[dim]\\[default: {value}][/dim]"
+
+
 @style(
     PANEL,
     "modelwire serve service.py:runner",
@@ -32,43 +37,46 @@ def serve(
             metavar="TARGET", help="file.py:name, package.module:name, or an installed runner's name.", show_default=False
         ),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on. [default: 127.0.0.1]", show_default=False)] = None,
+    host: Annotated[str | None, typer.Option(help=f"The address to listen on. {default('127.0.0.1')}", show_default=False)] = None,
     grpc_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="The gRPC port; 0 means a free one. [default: 50051]", show_default=False)
+        int | None,
+        typer.Option(min=0, max=65535, help=f"The gRPC port; 0 means a free one. {default('50051')}", show_default=False),
     ] = None,
     http_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help="The port of health and metrics; 0 means a free one. [default: 8000]", show_default=False
+            min=0, max=65535, help=f"The port of health and metrics; 0 means a free one. {default('8000')}", show_default=False
         ),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where everything is kept. [default: modelwire-data]", show_default=False)
+        Path | None,
+        typer.Option(metavar="FOLDER", help=f"Where everything is kept. {default('modelwire-data')}", show_default=False),
     ] = None,
     database_url: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="postgresql://USER@HOST/DATABASE. [default: SQLite in the data folder]", show_default=False
+            metavar="URL", help=f"A PostgreSQL database: postgresql://… {default('SQLite in the data folder')}", show_default=False
         ),
     ] = None,
     blobs_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A folder or a bucket for content. [default: in the data folder]", show_default=False),
+        typer.Option(metavar="URL", help=f"A folder or a bucket for content. {default('in the data folder')}", show_default=False),
     ] = None,
     max_jobs: Annotated[
-        int | None, typer.Option(min=1, help="So many jobs run at once. [default: the number of cores]", show_default=False)
+        int | None, typer.Option(min=1, help=f"So many jobs run at once. {default('the number of cores')}", show_default=False)
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", metavar="FILE", help="Settings as TOML. [default: modelwire.toml, if it is there]", show_default=False
+            "--config", metavar="FILE", help=f"Settings as TOML. {default('modelwire.toml, if it is there')}", show_default=False
         ),
     ] = None,
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"] | None, typer.Option(help="[default: info]", show_default=False)
+        Literal["debug", "info", "warning", "error"] | None, typer.Option(help=default("info"), show_default=False)
     ] = None,
     log_format: Annotated[
-        Literal["console", "json"] | None, typer.Option(help="For people or for programs. [default: console]", show_default=False)
+        Literal["console", "json"] | None,
+        typer.Option(help=f"For people or for programs. {default('console')}", show_default=False),
     ] = None,
     json: Json = False,
 ) -> None:
