@@ -21,11 +21,17 @@ MAX_BYTES = 1 << 24
 CONTENT = b"the content"
 
 
-class Steps:
-    """Lets tasks take their steps one at a time, in the order of `choices`."""
+class Killed(Exception):
+    """What a server meets that takes no further step."""
 
-    def __init__(self, choices: Sequence[int]) -> None:
+
+class Steps:
+    """Lets tasks take their steps one at a time, in the order of `choices`. Who comes to one of the steps `fatal` is killed there."""
+
+    def __init__(self, choices: Sequence[int], fatal: set[int]) -> None:
         self._choices = list(choices)
+        self._fatal = fatal
+        self._taken = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._left = 0
 
@@ -36,16 +42,21 @@ class Steps:
             self._waiting.append(future)
             self._next()
             await future
+            self._taken += 1
+            if self._taken in self._fatal:
+                raise Killed
 
-    async def run(self, works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    async def run(self, works: Sequence[Coroutine[Any, Any, None]]) -> list[bool]:
+        """Whether each came to its end."""
         self._left = len(works)
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(self._counted(work))
+        return await asyncio.gather(*map(self._done, works))
 
-    async def _counted(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _done(self, work: Coroutine[Any, Any, None]) -> bool:
         try:
             await work
+            return True
+        except Killed:
+            return False
         finally:
             self._left -= 1
             self._next()
@@ -116,14 +127,15 @@ WORKS: dict[str, Work] = {work.__name__: work for work in (upload, discard, rest
 @given(
     works=st.lists(st.sampled_from(list(WORKS)), min_size=2, max_size=5),
     choices=st.lists(st.integers(0, 4), max_size=40),
+    fatal=st.sets(st.integers(1, 12), max_size=2),
     stored=st.booleans(),
     trashed=st.integers(0, 2),
 )
 def test_no_order_of_steps_loses_content_that_was_seen_or_sent(
-    works: list[str], choices: list[int], stored: bool, trashed: int
+    works: list[str], choices: list[int], fatal: set[int], stored: bool, trashed: int
 ) -> None:
     async def main(folder: Path) -> None:
-        steps = Steps(choices)
+        steps = Steps(choices, fatal)
         bucket: Any = SteppedBucket(steps)
         servers = [
             ObjectBlobStore(bucket, "memory", folder / str(n), max_bytes=MAX_BYTES, cache_bytes=MAX_BYTES)
@@ -141,8 +153,8 @@ def test_no_order_of_steps_loses_content_that_was_seen_or_sent(
             await first.discard(blob.digest)
             for found in [found async for found in first.trash() if found not in old]:
                 await first.purge(found)
-        await steps.run([WORKS[work](server, blob.digest, old) for work, server in zip(works, servers[1:-1], strict=True)])
-        if stored or "upload" in works:
+        done = await steps.run([WORKS[work](server, blob.digest, old) for work, server in zip(works, servers[1:-1], strict=True)])
+        if stored or any(work == "upload" and ended for work, ended in zip(works, done, strict=True)):
             assert await read(servers[-1], blob.digest) == CONTENT
             assert [found.digest async for found in servers[-1].entries()] == [blob.digest]
 
