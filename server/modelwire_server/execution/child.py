@@ -37,6 +37,7 @@ from .wire import clip, receive_with_fds, send
 Runner = BaseModelRunner[Any]
 
 _OUR_FAULT = 70
+_MOMENT_MILLISECONDS = 40
 # Between the signal that says that the CPU time is used up and the one that cannot be caught.
 _CPU_GRACE_SECONDS = 2
 
@@ -98,9 +99,10 @@ def live(link: socket.socket, parent: int, runners: Mapping[str, Runner], seeds:
         die_with_parent(parent, signal.SIGKILL)
         _leave_the_parent()
         seeds.apply()
-        # A forked process is slow the first time that it touches its memory; so it does before there is a job.
-        with contextlib.suppress(Exception):
-            warm_up()
+        # A forked process is slow the first time that it touches its memory; so it does before there is a job, if there is time.
+        if not _comes_soon(link):
+            with contextlib.suppress(Exception):
+                warm_up()
         channels = _next_job(link)
         _take_output(channels)
         code = _do(read_spec(channels.spec), Control(channels.control), runners)
@@ -125,6 +127,13 @@ def _leave_the_parent() -> None:
         signal.signal(signo, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     atexit._clear()
+
+
+def _comes_soon(link: socket.socket) -> bool:
+    """Whether the next job is there within the moment in which it comes on a busy server."""
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    return bool(poll.poll(_MOMENT_MILLISECONDS))
 
 
 def _next_job(link: socket.socket) -> Channels:
