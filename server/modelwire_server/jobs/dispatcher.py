@@ -306,8 +306,10 @@ class Dispatcher:
         """Gives content to the blob store; a list after the files that it names."""
         if made is None:
             return
-        for path, blob in (*made.parts, (made.path, made.blob)):
-            await self._blobs.adopt(path, blob)
+        adopted = await asyncio.gather(*(self._blobs.adopt(path, blob) for path, blob in made.parts), return_exceptions=True)
+        for failure in filter(None, adopted):
+            raise failure
+        await self._blobs.adopt(made.path, made.blob)
 
     async def _cancel(self, running: Running) -> None:
         current = await self._database.read(lambda tx: store.get(tx, running.job.id))
