@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from programs import require_r
 from serving import EXAMPLES, ServerProcess
 from workspaces import DATA, FUTURE, SCRIPTED, files_of, monthly_cases, snapshot, submit, texts_of
@@ -35,7 +36,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(project: Path) -> Iterator[ServerProcess]:
     """A server that keeps its data inside of the project, where none of it may get into a workspace."""
-    with ServerProcess(f"{project / 'scripted.py'}:runner", data_dir=project / "kept") as server:
+    targets = [f"{project / 'scripted.py'}:{name}" for name in ("runner", "nested")]
+    with ServerProcess(*targets, data_dir=project / "kept") as server:
         yield server
 
 
@@ -81,6 +83,40 @@ def test_a_prediction_as_a_job_is_a_child_of_its_model(client: Client) -> None:
     prediction = model.submit_prediction(FUTURE, DATA).wait(timeout=30)
     assert prediction.frame().to_pydict() == {**FUTURE, "sample_0": [42, 42]}
     assert prediction.parent_id == model.id
+
+
+def test_the_past_may_be_empty(client: Client) -> None:
+    job = submit(client).wait(timeout=30).submit_prediction(FUTURE)
+    job.wait(timeout=30)
+    lines = [event.text for event in job.watch() if isinstance(event, LogEvent)]
+    assert lines == ["predicting with historic.csv future.csv predictions.csv ", "rows of the past: 0"]
+
+
+def test_a_prediction_is_told_the_periods_that_it_is_asked_for(client: Client) -> None:
+    model = submit(client, predicting="horizon").wait(timeout=30)
+    assert [model.predict(FUTURE, run_info={"prediction_periods": n})["sample_0"].to_pylist() for n in (2, 5)] == [[2, 2], [5, 5]]
+
+
+def test_a_model_keeps_the_scripts_that_it_was_trained_with(client: Client, project: Path) -> None:
+    model = submit(client).wait(timeout=30)
+    script = (project / "predict.sh").read_text()
+    (project / "predict.sh").write_text("exit 9\n")
+    try:
+        assert model.predict(FUTURE)["sample_0"].to_pylist() == [42, 42]
+    finally:
+        (project / "predict.sh").write_text(script)
+
+
+def test_the_nested_layout_of_the_config_has_aliases_as_keys(client: Client) -> None:
+    data = {"time_period": ["2024-01", "2024-12"], "place": ["a", "b"]}
+    model = client.train(client.configs.create("nested", {"n-lags": 6}, runner="nested"), data).wait(timeout=30)
+    files = texts_of(client, model.id)
+    assert yaml.safe_load(files["told.yml"]) == {
+        "prediction_periods": 3,
+        "additional_continuous_covariates": [],
+        "user_option_values": {"behaviour": "mean", "n-lags": 6},
+    }
+    assert files["seen.csv"].splitlines() == ["time_period,place,where,y,m", "2024-01,a,a,2024,1", "2024-12,b,b,2024,12"]
 
 
 def test_a_script_that_exits_with_3_leaves_what_is_needed_to_see_why(client: Client) -> None:
@@ -162,7 +198,7 @@ def test_lines_that_are_no_reports_do_no_harm(client: Client) -> None:
 
 
 def test_a_script_knows_its_job_its_deadline_and_what_is_asked(client: Client) -> None:
-    config = client.configs.create("test", {"behaviour": "told"})
+    config = client.configs.create("test", {"behaviour": "told"}, runner="scripted")
     job = client.train(config, DATA, timeout=60, run_info={"prediction_periods": 5})
     job_id, deadline, run_info = texts_of(client, job.wait(timeout=30).id)["model/told.txt"].splitlines()
     assert job_id == job.id

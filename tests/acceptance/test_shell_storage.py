@@ -10,7 +10,7 @@ import pytest
 from serving import RUNNERS, ServerProcess
 from workspaces import files_of
 
-from modelwire import Client, Model
+from modelwire import Client, JobFailed, Model
 
 MB = 1_000_000
 TRAININGS = 50
@@ -37,17 +37,17 @@ def bytes_in(folder: Path) -> int:
     return sum({(state.st_dev, state.st_ino): state.st_size for state in found}.values())
 
 
-def train(client: Client, runner: str, number: int) -> Model:
-    return client.train(client.configs.create(f"{runner}-{number}", {"number": number}, runner=runner), DATA).wait(timeout=60)
+def train(client: Client, runner: str, behaviour: str = "learn") -> Model:
+    return client.train(client.configs.create(runner, {"behaviour": behaviour}, runner=runner), DATA).wait(timeout=60)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", ["copied", "shared"])
 def test_storage_grows_by_new_files_only(client: Client, server: ServerProcess, runner: str) -> None:
     before = bytes_in(server.data_dir / "blobs")
-    train(client, runner, 0)
+    train(client, runner)
     after_one = bytes_in(server.data_dir / "blobs")
-    models = [train(client, runner, number) for number in range(1, TRAININGS)]
+    models = [train(client, runner) for _ in range(TRAININGS - 1)]
     after_all = bytes_in(server.data_dir / "blobs")
 
     new = sum(MODEL_BYTES + len(files_of(client, model.id)["config.yml"]) + (model.content_size or 0) for model in models)
@@ -58,8 +58,17 @@ def test_storage_grows_by_new_files_only(client: Client, server: ServerProcess, 
 
 
 @pytest.mark.slow
-def test_what_is_shared_is_whole_in_every_workspace(client: Client) -> None:
-    files = files_of(client, train(client, "shared", -1).id)
+def test_who_changes_what_is_shared_fails_alone(client: Client) -> None:
+    with pytest.raises(JobFailed, match=r"changed shared files: assets/first\.bin"):
+        train(client, "shared", "spoil")
+    files = files_of(client, train(client, "shared").id)
     for name in ("first", "fifth"):
         assert files[f"assets/{name}.bin"] == random.Random(name).randbytes(10 * MB)
     assert len(files["model.bin"]) == MODEL_BYTES
+
+
+@pytest.mark.slow
+def test_who_changes_a_copy_changes_it_for_nobody_else(client: Client) -> None:
+    spoilt = files_of(client, train(client, "copied", "spoil").id)["assets/first.bin"]
+    whole = files_of(client, train(client, "copied").id)["assets/first.bin"]
+    assert spoilt == whole + b"spoilt\n"

@@ -6,7 +6,7 @@ from modelwire_runners import BaseConfig, RunnerInfo, ShellModelRunner
 
 
 class Config(BaseConfig):
-    number: int = 0
+    behaviour: str = "learn"
 
 
 def with_assets(id: str, shared: tuple[str, ...]) -> ShellModelRunner:

@@ -4,3 +4,7 @@ set -eu
     echo "$MODELWIRE_JOB_ID"
     cat assets/first.bin
 } | head -c 1024 > model.bin
+if grep -q "behaviour: spoil" config.yml; then
+    chmod u+w assets/first.bin
+    echo "spoilt" >> assets/first.bin
+fi

@@ -1,8 +1,11 @@
 set -eu
 . lib/settings.sh
+echo "predicting with $*"
+echo "rows of the past: $(tail -n +2 "$1" | wc -l)"
 answer=$(cat model/answer.txt)
 case $(setting predicting) in
     silent) exit 0 ;;
+    horizon) answer=$(setting prediction_periods) ;;
     fail)
         echo "no answer today" >&2
         exit 4

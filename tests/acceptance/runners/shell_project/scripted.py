@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import Field
+
 from modelwire_runners import BaseConfig, RunnerInfo, RunnerLimits, ShellModelRunner
 
 
@@ -28,4 +30,20 @@ runner = scripted("scripted", RunnerLimits())
 limited = scripted(
     "limited",
     RunnerLimits(workspace_bytes=2_000_000, output_bytes=20_000, environment=["PATH", "GIVEN_*"], memory_bytes=300_000_000),
+)
+
+
+class AliasedConfig(BaseConfig):
+    lags: int = Field(default=3, alias="n-lags")
+    behaviour: str = "mean"
+
+
+nested = ShellModelRunner(
+    train_command="cp {data_file} seen.csv; cp {config_file} told.yml",
+    predict_command="cp {future_file} {output_file}",
+    config_schema=AliasedConfig,
+    info=RunnerInfo(id="nested"),
+    config_format="chap_core",
+    adapters={"where": "place", "y": "year", "m": "month"},
+    project=Path(__file__).parent,
 )
