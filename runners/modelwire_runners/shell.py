@@ -89,7 +89,7 @@ class ShellModelRunner(BaseModelRunner[BaseConfig]):
         self.retry = retry or RetryPolicy()
         self.max_concurrency = max_concurrency
         self.max_pending = max_pending
-        self.config_format = config_format
+        self.config_format: Literal["flat", "chap_core"] = config_format
         self.adapters = dict(adapters or {})
         self.same_rows = same_rows
         self.prediction_columns = prediction_columns or []  # type: ignore[misc]

@@ -192,10 +192,10 @@ class WorkFolder:
         inode, _, content = self._links.get(entry.path, (0, None, None))
         if content is not None and inode == entry.found.st_ino:
             return content
-        state, known = self._known.get(entry.path, (None, None))
+        known = self._known.get(entry.path)
         # A copy has the time of what it is a copy of: after a change it would have that of the change.
-        if known is not None and state == _State.of(entry.found) and state.modified < self._started:
-            return known
+        if known is not None and known[0] == _State.of(entry.found) and known[0].modified < self._started:
+            return known[1]
         return content_of(self.root / entry.path)
 
     def hand_over(self) -> None:
