@@ -1,12 +1,13 @@
-"""Writes docs/contract.md and docs/errors.md from the comments of the contract.
+"""Writes docs/contract.md, docs/errors.md and what the OpenAPI document says from the comments of the contract.
 
 Runs in the environment of protos/requirements.lock, like protos/generate.py.
 
-    python scripts/generate_reference.py            # write the pages
+    python scripts/generate_reference.py            # write them
     python scripts/generate_reference.py --check    # fail if they are not what the contract says
 """
 
 import argparse
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ from grpc_tools import protoc
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 DOCS = ROOT / "docs"
+# The descriptors that a program has at run time know no comments.
+COMMENTS = ROOT / "server" / "modelwire_server" / "gateway" / "comments.json"
 PACKAGE = ".modelwire.v1."
 GENERATED = "<!-- Written by scripts/generate_reference.py from the comments in protos/. Change those, then run `make protos`. -->"
 
@@ -227,12 +230,33 @@ status into an exception with `code`, `reason`, `message`, `metadata` and `viola
 """
 
 
+def comments(contract: Contract) -> Iterator[tuple[str, str]]:
+    """The full name of each service, method, message, field and enum value, and what the contract says of it."""
+    parts = (
+        (SERVICES_OF_FILE, PARTS_OF_PARENT, lambda file: [(each, each.method) for each in file.service]),
+        (MESSAGES_OF_FILE, FIELDS_OF_MESSAGE, lambda file: [(each, each.field) for each in file.message_type]),
+        (ENUMS_OF_FILE, PARTS_OF_PARENT, lambda file: [(each, each.value) for each in file.enum_type]),
+    )
+    for file in contract.files.values():
+        for kind, inner, things in parts:
+            for index, (thing, members) in enumerate(things(file)):
+                name = f"{file.package}.{thing.name}"
+                yield name, contract.comment(file, kind, index)
+                for number, member in enumerate(members):
+                    yield f"{name}.{member.name}", contract.comment(file, kind, index, inner, number)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare with what is committed, write nothing")
     check = parser.parse_args().check
     contract = load()
-    for path, text in ((DOCS / "contract.md", contract_page(contract)), (DOCS / "errors.md", errors_page(contract))):
+    written = {
+        DOCS / "contract.md": contract_page(contract),
+        DOCS / "errors.md": errors_page(contract),
+        COMMENTS: json.dumps(dict(sorted(comments(contract))), indent=1, ensure_ascii=False) + "\n",
+    }
+    for path, text in written.items():
         if not check:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path.relative_to(ROOT)}")
