@@ -1,7 +1,7 @@
 """A real gRPC server over the real domain, without the processes that run jobs: these stay pending unless a test moves them on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from modelwire.v1 import (
     runner_service_pb2_grpc,
     train_service_pb2_grpc,
 )
-from modelwire_runners import BaseConfig, FunctionalModelRunner, RunnerInfo
+from modelwire_runners import BaseConfig, BaseModelRunner, FunctionalModelRunner, RunnerInfo, load_runner
 from modelwire_server.artifacts.blobs.opening import open_blob_store
 from modelwire_server.artifacts.model import MODEL_TYPE, PICKLE, Artifact, ArtifactInput
 from modelwire_server.artifacts.tree import ArtifactTree
@@ -62,15 +62,13 @@ def predict(config: Config, model: int, historic: pa.Table, future: pa.Table) ->
     return pa.table({"sample_0": pc.multiply(future.column("x"), model)})
 
 
-def runners() -> RunnerRegistry:
+def runners() -> list[BaseModelRunner[Any]]:
     info = RunnerInfo(id="times", display_name="Times", required_covariates=["x"], max_prediction_periods=1000)
     other = RunnerInfo(id="other", requires_geo=True)
-    return RunnerRegistry(
-        [
-            FunctionalModelRunner(train, predict, config_schema=Config, info=info),
-            FunctionalModelRunner(train, predict, info=other),
-        ]
-    )
+    return [
+        FunctionalModelRunner(train, predict, config_schema=Config, info=info),
+        FunctionalModelRunner(train, predict, info=other),
+    ]
 
 
 @dataclass
@@ -124,17 +122,19 @@ class Edge:
 
 
 @asynccontextmanager
-async def serving(folder: Path, storage: StorageUrls, **options: Any) -> AsyncIterator[Edge]:
+async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] = (), **options: Any) -> AsyncIterator[Edge]:
+    """`targets` are runners beside those of this module, for which predictions at once may start processes."""
     settings = Settings(**options)
     database = await Database.open(storage.database_url or f"sqlite:///{folder / 'test.db'}")
     blobs = open_blob_store(storage.blobs_url, folder, max_bytes=settings.max_artifact_bytes, cache_bytes=1 << 24)
     await blobs.open()
-    hub, metrics, registry = JobHub(), ServerMetrics(), runners()
+    hub, metrics = JobHub(), ServerMetrics()
+    registry = RunnerRegistry([*runners(), *(load_runner(target) for target in targets)])
     queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs)
     configs = ConfigCatalog(database, registry)
     tree = ArtifactTree(database, blobs, registry.hierarchy)
     models = ModelCache(tree=tree, blobs=blobs, runners=registry, max_bytes=1 << 30)
-    executor = LocalExecutor([])
+    executor = LocalExecutor(targets)
     predictor = Predictor(threads=2, max_waiting=100, scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2))
     domain = Domain(
         runners=registry,
@@ -157,6 +157,7 @@ async def serving(folder: Path, storage: StorageUrls, **options: Any) -> AsyncIt
     finally:
         await server.stop(None)
         predictor.close()
+        await executor.close()
         await blobs.close()
         await database.close()
 
