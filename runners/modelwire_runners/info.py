@@ -97,7 +97,8 @@ class RunnerLimits(BaseModel):
     """What a job of a runner may use. Unset means no limit, or the server's.
 
     `wall_seconds` and `cpu_seconds` are of one attempt. `memory_bytes` is address space (RLIMIT_AS) on top of what a job's process has
-    at its start; give it several times the memory that the work needs. `output_bytes` is what a job may write to its log.
+    at its start; give it several times the memory that the work needs. Of a script, `memory_bytes` and `cpu_seconds` are what all its
+    processes use together; no single one may allocate more. `output_bytes` is what a job may write to its log, the rest is cut.
     `workspace_bytes` is what the files of a script's workspace may take. `environment` names the variables that a job gets from the
     server's environment, `*` standing for any characters (`["PATH", "LC_*"]`); unset, it gets all.
     """
