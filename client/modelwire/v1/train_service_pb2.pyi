@@ -37,6 +37,7 @@ class TrainRequest(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    ERRORS_IN_JOB_FIELD_NUMBER: _builtins.int
     config_id: _builtins.str
     """The config to train with. Required."""
     request_id: _builtins.str
@@ -45,6 +46,10 @@ class TrainRequest(_message.Message):
     """A ULID for the model, chosen by the caller. Empty: the server chooses."""
     priority: _builtins.int
     """Jobs with a higher priority begin first; among equals the oldest does. -1000 to 1000."""
+    errors_in_job: _builtins.bool
+    """What is wrong with a well-formed training - an unknown config, missing columns, a horizon out of bounds - fails its job instead
+    of this call: for callers that look only at the job, as those of the REST API do.
+    """
     @_builtins.property
     def data(self) -> _frame_pb2.Frame:
         """The data to train on. Required."""
@@ -77,10 +82,11 @@ class TrainRequest(_message.Message):
         tags: _abc.Iterable[_builtins.str] | None = ...,
         model_id: _builtins.str = ...,
         priority: _builtins.int = ...,
+        errors_in_job: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "geo", b"geo", "run_info", b"run_info", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_id", b"config_id", "data", b"data", "geo", b"geo", "model_id", b"model_id", "priority", b"priority", "request_id", b"request_id", "run_info", b"run_info", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_id", b"config_id", "data", b"data", "errors_in_job", b"errors_in_job", "geo", b"geo", "model_id", b"model_id", "priority", b"priority", "request_id", b"request_id", "run_info", b"run_info", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
