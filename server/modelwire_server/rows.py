@@ -51,7 +51,9 @@ def table_from_rows(
     infos = {info.name: info for info in schema}
     values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     arrays = [_array(name, column, infos.get(name), field) for name, column in zip(columns, values, strict=True)]
-    fields = [pa.field(name, array.type, metadata=_metadata(infos.get(name))) for name, array in zip(columns, arrays, strict=True)]
+    fields = [
+        pa.field(name, array.type, metadata=metadata_of(infos.get(name))) for name, array in zip(columns, arrays, strict=True)
+    ]
     return pa.table(arrays, schema=pa.schema(fields))
 
 
@@ -61,29 +63,29 @@ def rows_from_table(table: pa.Table, max_bytes: int = 64 << 20) -> tuple[list[st
     NaN and infinities become None, times ISO 8601 text, bytes base64; integers beyond 2^53 become text: JSON would round them.
     Raises FrameTooLarge when the values would take more than about `max_bytes`, InvalidFrame for dates and numbers out of reach.
     """
-    _check_expansion(table, max_bytes)
+    check_expansion(table, max_bytes)
     names, described, columns = [str(name) for name in table.column_names], [], []
     for schema_field, column in zip(table.schema, table.columns, strict=True):
         try:
             kind, values = _plain_column(column)
         except (pa.ArrowException, ValueError, OverflowError, ArithmeticError) as error:
-            raise _not_writable(str(schema_field.name), error) from None
+            raise not_writable(str(schema_field.name), error) from None
         columns.append(values)
-        described.append(_info(schema_field, kind))
+        described.append(info_of(schema_field, kind))
     rows = [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in range(table.num_rows)]
     return names, rows, described
 
 
-def _not_writable(column: str, error: Exception) -> InvalidFrame:
+def not_writable(column: str, error: Exception) -> InvalidFrame:
     """Arrow's dates and decimals reach further than Python's."""
     text = (str(error) or type(error).__name__).splitlines()[0][:200]
     return InvalidFrame(f"column {column!r} cannot be written as columns and rows ({text}): ask for Arrow instead", field=column)
 
 
 def _check_names(columns: Sequence[str], schema: Sequence[ColumnInfo], field: str) -> None:
-    if repeated := _repeated(columns):
+    if repeated := repeated_name(columns):
         raise _invalid(f"{field}.columns", f"column {repeated!r} is there more than once")
-    if repeated := _repeated([info.name for info in schema]):
+    if repeated := repeated_name([info.name for info in schema]):
         raise _invalid(f"{field}.schema", f"column {repeated!r} is described more than once")
     for number, info in enumerate(schema):
         where = f"{field}.schema.fields[{number}]"
@@ -93,7 +95,7 @@ def _check_names(columns: Sequence[str], schema: Sequence[ColumnInfo], field: st
             raise _invalid(f"{where}.type", f"{info.type!r} is none of string, integer, number, boolean, any")
 
 
-def _repeated(names: Sequence[str]) -> str | None:
+def repeated_name(names: Sequence[str]) -> str | None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -173,13 +175,13 @@ def _whole_numbers(array: pa.Array) -> pa.Array:
     return array.cast(pa.int64()) if pc.all(whole).as_py() else array
 
 
-def _metadata(info: ColumnInfo | None) -> dict[str, str] | None:
+def metadata_of(info: ColumnInfo | None) -> dict[str, str] | None:
     if info is None:
         return None
     return {key: value for key, value in (("title", info.title), ("description", info.description)) if value} or None
 
 
-def _info(field: pa.Field, kind: str) -> ColumnInfo:
+def info_of(field: pa.Field, kind: str) -> ColumnInfo:
     metadata = field.metadata or {}
     title, description = (metadata.get(key, b"").decode(errors="replace") for key in (b"title", b"description"))
     return ColumnInfo(field.name, kind, title, description)
@@ -226,7 +228,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _check_expansion(table: pa.Table, max_bytes: int) -> None:
+def check_expansion(table: pa.Table, max_bytes: int) -> None:
     """Dictionaries and views may say the same long text in every row."""
     size = table.nbytes + 8 * table.num_rows * max(1, table.num_columns) + sum(map(_repeated_bytes, _chunks(table)))
     if size > max_bytes:
