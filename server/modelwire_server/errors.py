@@ -147,6 +147,10 @@ class NotAModel(PreconditionFailed):
     reason = "NOT_A_MODEL"
 
 
+class FailedTraining(NotAModel):
+    """The artifact is what a training that failed has left."""
+
+
 class ParentNotFound(PreconditionFailed):
     reason = "PARENT_NOT_FOUND"
 
@@ -246,6 +250,10 @@ class ModelNotLoadable(WorkFailed):
 
 class ContentCorrupted(WorkFailed):
     reason = "CONTENT_CORRUPTED"
+
+
+class ContentMissing(ContentCorrupted):
+    """It is not damaged: it is not there at all."""
 
 
 class Canceled(WorkFailed):

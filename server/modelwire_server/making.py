@@ -4,20 +4,14 @@ import hashlib
 import json
 from typing import Any
 
-from modelwire_runners import RunnerInfo
-
 from .artifacts.model import Artifact, ArtifactInput, Blob
 from .clock import now
-from .errors import FieldViolation, InvalidGeo
+from .errors import InvalidField, NotFound, PreconditionFailed, UntrustedContent
 from .execution.interface import Made
 from .jobs.model import EventKind, Job, NewEvent
 
-
-def require_geo(info: RunnerInfo, geo: object) -> None:
-    """Raises InvalidGeo if the runner cannot do without GeoJSON and there is none."""
-    if info.requires_geo and geo is None:
-        message = f"the runner {info.id} needs a GeoJSON FeatureCollection"
-        raise InvalidGeo(message, violations=[FieldViolation("geo", message)], field="geo")
+# What may be wrong with an order that is well formed.
+MISTAKES = (InvalidField, NotFound, PreconditionFailed, UntrustedContent)
 
 
 def fingerprint_of(job: Job, chosen_id: str) -> str:

@@ -19,11 +19,11 @@ from .inference.models import LoadedModel, ModelCache, find_model
 from .inference.predictor import Predictor
 from .inference.workspaces import fetch_workspace
 from .jobs.model import Job, JobKind, NewEvent
-from .jobs.submission import JobQueue, Submission, new_job
-from .making import artifact_made, fingerprint_of, inputs_of, made_by, model_blob, require_geo
+from .jobs.submission import JobQueue, Submission, failed_job, new_job
+from .making import MISTAKES, artifact_made, fingerprint_of, inputs_of, made_by, model_blob
 from .periods import count_periods
 from .runners import RunnerRegistry
-from .validation import check_columns, resolve_horizon
+from .validation import check_columns, require_geo, resolve_horizon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,8 @@ class PredictOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionOrder:
-    """A prediction to be done as a job. Frames and GeoJSON are stored already; `timeout` is in seconds."""
+    """A prediction to be done as a job. Frames and GeoJSON are stored already; `timeout` is in seconds. With `errors_in_job` what is
+    wrong with it fails its job instead of its submission."""
 
     model_id: str
     historic: StoredFrame
@@ -51,6 +52,7 @@ class PredictionOrder:
     tags: tuple[str, ...] = ()
     prediction_id: str = ""
     priority: int = 0
+    errors_in_job: bool = False
 
 
 class Prediction:
@@ -98,36 +100,52 @@ class Prediction:
 
     async def submit(self, order: PredictionOrder) -> Submission:
         """Accepts a prediction as a job. Raises as predict() does, and AlreadyExists, RequestIdReused, ShuttingDown."""
-        model = await find_model(self._tree, order.model_id)
-        runner = self._runners.served(model.runner_id)
-        check_columns(order.future.schema, runner.info.required_covariates, "future")
-        require_geo(runner.info, order.geo)
-        config = model.metadata.get("config", {})
-        horizon = resolve_horizon(order.run_info, order.future.periods, config, runner.info)
-        blob = model_blob(model)
-        job = new_job(
-            kind=JobKind.PREDICT,
-            runner_id=runner.info.id,
-            config_id=model.metadata.get("config_id", ""),
-            model_id=model.id,
-            artifact_id=order.prediction_id or new_id(),
-            timeout=order.timeout or self._timeout,
-            priority=order.priority,
-            input={
-                "frames": {"historic": order.historic.blob.digest, "future": order.future.blob.digest},
-                "geo": order.geo and order.geo.digest,
-                "model": {"digest": blob.digest, "size": blob.size, "content_type": model.content_type},
-                "config": {**config, "prediction_periods": horizon},
-                "run_info": order.run_info,
-                "tags": list(order.tags),
-            },
-        )
+        job = await self._job(order)
         return await self._queue.submit(
             job,
             request_id=order.request_id,
             fingerprint=fingerprint_of(job, order.prediction_id),
             check=lambda tx: self._tree.require_free(tx, job.artifact_id),
         )
+
+    async def _job(self, order: PredictionOrder) -> Job:
+        asked: dict[str, Any] = {
+            "kind": JobKind.PREDICT,
+            "model_id": order.model_id,
+            "artifact_id": order.prediction_id or new_id(),
+            "timeout": order.timeout or self._timeout,
+            "priority": order.priority,
+        }
+        given = {
+            "frames": {"historic": order.historic.blob.digest, "future": order.future.blob.digest},
+            "geo": order.geo and order.geo.digest,
+            "run_info": order.run_info,
+            "tags": list(order.tags),
+        }
+        try:
+            model, config = await self._checked(order)
+        except MISTAKES as error:
+            if not order.errors_in_job:
+                raise
+            return failed_job(error, runner_id="", input=given, **asked)
+        blob = model_blob(model)
+        content = {"digest": blob.digest, "size": blob.size, "content_type": model.content_type}
+        return new_job(
+            runner_id=model.runner_id,
+            config_id=model.metadata.get("config_id", ""),
+            input={**given, "model": content, "config": config},
+            **asked,
+        )
+
+    async def _checked(self, order: PredictionOrder) -> tuple[Artifact, dict[str, Any]]:
+        """The model that is to predict, and the data of its config with the horizon of this run."""
+        model = await find_model(self._tree, order.model_id)
+        runner = self._runners.served(model.runner_id)
+        check_columns(order.future.schema, runner.info.required_covariates, "future")
+        require_geo(runner.info, order.geo)
+        config = model.metadata.get("config", {})
+        horizon = resolve_horizon(order.run_info, order.future.periods, config, runner.info)
+        return model, {**config, "prediction_periods": horizon}
 
     async def prepare(self, job: Job, folder: Path) -> JobSpec:
         """Gathers the files that a prediction needs."""

@@ -15,15 +15,16 @@ from .errors import ModelwireError
 from .execution.interface import Completed, JobSpec, Made
 from .frames import StoredFrame
 from .jobs.model import Job, JobKind, NewEvent
-from .jobs.submission import JobQueue, Submission, new_job
-from .making import artifact_made, fingerprint_of, inputs_of, made_by, require_geo
+from .jobs.submission import JobQueue, Submission, failed_job, new_job
+from .making import MISTAKES, artifact_made, fingerprint_of, inputs_of, made_by
 from .runners import RunnerRegistry
-from .validation import check_columns, resolve_horizon
+from .validation import check_columns, require_geo, resolve_horizon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOrder:
-    """A training that a caller asks for. The frame and the GeoJSON are stored already; `timeout` is in seconds."""
+    """A training that a caller asks for. The frame and the GeoJSON are stored already; `timeout` is in seconds. With `errors_in_job` what
+    is wrong with it fails its job instead of its submission."""
 
     config_id: str
     data: StoredFrame
@@ -34,6 +35,7 @@ class TrainingOrder:
     tags: tuple[str, ...] = ()
     model_id: str = ""
     priority: int = 0
+    errors_in_job: bool = False
 
 
 class Training:
@@ -59,32 +61,44 @@ class Training:
     async def submit(self, order: TrainingOrder) -> Submission:
         """Accepts a training. Raises ConfigNotFound, RunnerNotServed, MissingColumns, InvalidGeo, HorizonOutOfBounds,
         AlreadyExists, RequestIdReused, Overloaded, ShuttingDown."""
-        config = await self._configs.get(order.config_id)
-        runner = self._runners.served(config.runner_id)
-        check_columns(order.data.schema, runner.info.required_covariates, "data")
-        require_geo(runner.info, order.geo)
-        horizon = resolve_horizon(order.run_info, None, config.data, runner.info)
-        job = new_job(
-            kind=JobKind.TRAIN,
-            runner_id=runner.info.id,
-            config_id=config.id,
-            artifact_id=order.model_id or new_id(),
-            timeout=order.timeout or self._timeout,
-            priority=order.priority,
-            input={
-                "frames": {"data": order.data.blob.digest},
-                "geo": order.geo and order.geo.digest,
-                "config": {**config.data, "prediction_periods": horizon},
-                "run_info": order.run_info,
-                "tags": list(order.tags),
-            },
-        )
+        job = await self._job(order)
         return await self._queue.submit(
             job,
             request_id=order.request_id,
             fingerprint=fingerprint_of(job, order.model_id),
             check=lambda tx: self._tree.require_free(tx, job.artifact_id),
         )
+
+    async def _job(self, order: TrainingOrder) -> Job:
+        asked: dict[str, Any] = {
+            "kind": JobKind.TRAIN,
+            "config_id": order.config_id,
+            "artifact_id": order.model_id or new_id(),
+            "timeout": order.timeout or self._timeout,
+            "priority": order.priority,
+        }
+        given = {
+            "frames": {"data": order.data.blob.digest},
+            "geo": order.geo and order.geo.digest,
+            "run_info": order.run_info,
+            "tags": list(order.tags),
+        }
+        try:
+            runner_id, config = await self._checked(order)
+        except MISTAKES as error:
+            if not order.errors_in_job:
+                raise
+            return failed_job(error, runner_id="", input=given, **asked)
+        return new_job(runner_id=runner_id, input={**given, "config": config}, **asked)
+
+    async def _checked(self, order: TrainingOrder) -> tuple[str, dict[str, Any]]:
+        """The id of the runner that is to train, and the config's data with the horizon of this run."""
+        config = await self._configs.get(order.config_id)
+        runner = self._runners.served(config.runner_id)
+        check_columns(order.data.schema, runner.info.required_covariates, "data")
+        require_geo(runner.info, order.geo)
+        horizon = resolve_horizon(order.run_info, None, config.data, runner.info)
+        return runner.info.id, {**config.data, "prediction_periods": horizon}
 
     async def prepare(self, job: Job, folder: Path) -> JobSpec:
         """Gathers the files that a training needs."""

@@ -15,12 +15,19 @@ from .configs.catalog import ConfigCatalog
 from .errors import (
     ArtifactNotFound,
     ConfigNotFound,
+    ContentCorrupted,
+    ContentMissing,
+    FailedTraining,
     FieldViolation,
     HorizonOutOfBounds,
+    InvalidGeo,
     MissingColumns,
     ModelNotFound,
+    ModelNotLoadable,
     ModelwireError,
-    NotAModel,
+    NotFound,
+    PreconditionFailed,
+    UntrustedContent,
 )
 from .inference.models import LoadedModel, ModelCache
 from .runners import Runner, RunnerRegistry
@@ -34,6 +41,13 @@ def check_columns(schema: pa.Schema, required: Sequence[str], frame: str) -> Non
         message = f"{frame} lacks the columns {', '.join(missing)}; {has}"
         violations = [FieldViolation(frame, f"lacks the column {name!r}") for name in missing]
         raise MissingColumns(message, violations=violations, columns=",".join(missing))
+
+
+def require_geo(info: RunnerInfo, geo: object) -> None:
+    """Raises InvalidGeo if the runner cannot do without GeoJSON and there is none."""
+    if info.requires_geo and geo is None:
+        message = f"the runner {info.id} needs a GeoJSON FeatureCollection"
+        raise InvalidGeo(message, violations=[FieldViolation("geo", message)], field="geo")
 
 
 def resolve_horizon(run_info: dict[str, Any], periods: int | None, config: dict[str, Any], info: RunnerInfo) -> int:
@@ -91,6 +105,7 @@ class Validator:
             *horizon_findings(given.run_info, None, config.data, runner.info),
             *empty(data=given.data),
             *columns(runner, data=given.data),
+            *places(runner, given.geo),
         ]
         if found:
             return found
@@ -104,6 +119,8 @@ class Validator:
             *horizon_findings(given.run_info, given.periods, model.config, model.runner.info),
             *empty(historic=given.historic, future=given.future),
             *columns(model.runner, future=given.future),
+            *places(model.runner, given.geo),
+            *await self._config_findings(model),
         ]
         if any(one.severity is Severity.ERROR for one in found):
             return found
@@ -112,13 +129,40 @@ class Validator:
 
     async def _model(self, artifact_id: str) -> LoadedModel | ValidationDiagnostic:
         try:
-            return await self._models.get(artifact_id)
-        except (ModelNotFound, ArtifactNotFound) as error:
-            return finding("training_artifact_not_found", error.message, "artifact_id")
-        except NotAModel as error:
-            return finding("invalid_training_artifact", error.message, "artifact_id")
-        except ModelwireError as error:
-            return finding("model_pickle_corrupted", error.message, "artifact_id")
+            model = await self._models.get(artifact_id)
+        except (NotFound, PreconditionFailed, UntrustedContent, ContentCorrupted, ModelNotLoadable) as error:
+            return finding(code_of(error), error.message, "artifact_id")
+        try:
+            await self._models.verify(model)
+        except ContentCorrupted as error:
+            return finding("training_workspace_corrupted", error.message, "artifact_id")
+        return model
+
+    async def _config_findings(self, model: LoadedModel) -> list[ValidationDiagnostic]:
+        """Predictions go on with what the model was trained with; whoever deleted its config may want to know."""
+        config_id = (await self._tree.get(model.artifact_id)).metadata.get("config_id")
+        try:
+            if config_id:
+                await self._configs.get(config_id)
+        except ConfigNotFound:
+            message = "the model's config is gone; predictions use the data that the model was trained with"
+            return [finding("config_not_found", message, "artifact_id", Severity.WARNING)]
+        return []
+
+
+def code_of(error: ModelwireError) -> str:
+    """What a diagnostic calls the reason why a model cannot be had."""
+    match error:
+        case ModelNotFound() | ArtifactNotFound():
+            return "training_artifact_not_found"
+        case FailedTraining():
+            return "training_artifact_failed"
+        case ContentMissing():
+            return "model_pickle_missing"
+        case ContentCorrupted() | ModelNotLoadable():
+            return "model_pickle_corrupted"
+        case _:
+            return "invalid_training_artifact"
 
 
 def finding(code: str, message: str, place: str, severity: Severity = Severity.ERROR) -> ValidationDiagnostic:
@@ -152,6 +196,14 @@ def columns(runner: Runner, **frames: pa.Table) -> list[ValidationDiagnostic]:
         except MissingColumns as error:
             found.append(finding("missing_columns", error.message, role))
     return found
+
+
+def places(runner: Runner, geo: object) -> list[ValidationDiagnostic]:
+    try:
+        require_geo(runner.info, geo)
+    except InvalidGeo as error:
+        return [finding("geo_missing", error.message, "geo")]
+    return []
 
 
 async def own_checks(check: Any, *arguments: Any) -> list[ValidationDiagnostic]:

@@ -13,7 +13,7 @@ import cloudpickle
 import pyarrow as pa
 
 from ..artifacts.model import Blob
-from ..errors import ContentCorrupted, ModelNotLoadable, ModelNotSerializable, StorageFull
+from ..errors import ContentCorrupted, ContentMissing, ModelNotLoadable, ModelNotSerializable, StorageFull
 from .offenders import find_offender
 
 _BATCH_BYTES = 1 << 20
@@ -100,7 +100,7 @@ def open_content(path: Path, blob: Blob) -> BinaryIO:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise ContentCorrupted(f"stored content {blob.digest} is missing", digest=blob.digest) from error
+        raise ContentMissing(f"stored content {blob.digest} is missing", digest=blob.digest) from error
     if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" != blob.digest:
         file.close()
         raise ContentCorrupted(f"stored content {blob.digest} was changed", digest=blob.digest)

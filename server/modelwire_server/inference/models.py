@@ -9,9 +9,18 @@ from modelwire_runners import BaseModelRunner
 
 from ..artifacts import model as model_types
 from ..artifacts.blobs.interface import BlobStore
-from ..artifacts.model import MODEL_TYPE, Artifact, Blob
+from ..artifacts.model import MODEL_TYPE, TRAINING_WORKSPACE_TYPE, Artifact, Blob
 from ..artifacts.tree import ArtifactTree
-from ..errors import ArtifactNotFound, ModelNotFound, ModelNotLoadable, NotAModel, UntrustedContent
+from ..artifacts.workspace import Workspace
+from ..errors import (
+    ArtifactNotFound,
+    ContentCorrupted,
+    FailedTraining,
+    ModelNotFound,
+    ModelNotLoadable,
+    NotAModel,
+    UntrustedContent,
+)
 from ..execution.content import load_model
 from ..runners import RunnerRegistry
 from .scripts import StoredWorkspace
@@ -29,19 +38,28 @@ class LoadedModel:
 
 
 async def find_model(tree: ArtifactTree, model: str) -> Artifact:
-    """The artifact of a model. Raises ModelNotFound, NotAModel, UntrustedContent."""
+    """The artifact of a model. Raises ModelNotFound, FailedTraining, NotAModel, UntrustedContent."""
     try:
         artifact = await tree.get(model)
     except ArtifactNotFound as error:
-        raise ModelNotFound(f"there is no model {model}", model=model) from error
+        raise ModelNotFound(f"Training artifact {model} not found", model=model) from error
+    if artifact.type == TRAINING_WORKSPACE_TYPE and artifact.metadata.get("status") == "failed":
+        raise FailedTraining(why_failed(artifact), artifact=model, type=artifact.type)
     if artifact.type != MODEL_TYPE or artifact.blob is None:
-        raise NotAModel(f"artifact {model} is a {artifact.type}, not a trained model", artifact=model, type=artifact.type)
+        raise NotAModel(f"Artifact {model} is not a training artifact", artifact=model, type=artifact.type)
     if not any(edge.role == "job" for edge in artifact.inputs):
         raise UntrustedContent(
             f"model {model} was not made by a job of this server, so that loading it could run a stranger's code",
             content_type=artifact.content_type,
         )
     return artifact
+
+
+def why_failed(workspace: Artifact) -> str:
+    """A sentence on what a training that failed has left."""
+    code = workspace.metadata.get("exit_code")
+    how = "Training failed" if code is None else f"Training script exited with code {code}"
+    return f"Cannot predict using failed training artifact {workspace.id}. {how}."
 
 
 class ModelCache:
@@ -82,6 +100,17 @@ class ModelCache:
     def forget(self, model: str) -> None:
         """Drops a model, because its artifact is gone."""
         self._models.pop(model, None)
+
+    async def verify(self, model: LoadedModel) -> None:
+        """Reads what is not in memory but stays stored until a prediction needs it: the files of a workspace. Raises
+        ContentCorrupted, ContentMissing."""
+        if not isinstance(model.model, StoredWorkspace):
+            return
+        listed = model.model.blob
+        document = b"".join([chunk async for chunk in self._blobs.read(listed.digest)])
+        for digest in (listed.digest, *(file.digest for file in Workspace.from_json(document).files)):
+            if not await self._blobs.verify(digest):
+                raise ContentCorrupted(f"stored content {digest} is damaged or missing", digest=digest)
 
     async def _load(self, model: str) -> LoadedModel:
         artifact = await find_model(self._tree, model)

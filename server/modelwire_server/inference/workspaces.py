@@ -8,7 +8,7 @@ from pathlib import Path
 from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.model import Blob
 from ..artifacts.workspace import Workspace
-from ..errors import ContentCorrupted
+from ..errors import ContentMissing
 from ..execution.specs import part_name
 
 # So many files are fetched at once.
@@ -17,7 +17,7 @@ FETCHED_AT_ONCE = 16
 
 async def fetch_workspace(blobs: BlobStore, listed: Blob, folder: Path) -> tuple[Path, Path]:
     """Puts a workspace's list, and a folder with the content of its files by digest, into a folder below the store's scratch folder.
-    What was fetched stays, whatever the store does. Raises ContentCorrupted, StorageUnavailable."""
+    What was fetched stays, whatever the store does. Raises ContentCorrupted, ContentMissing, StorageUnavailable."""
     path, parts = folder / "model.json", folder / "parts"
     await asyncio.to_thread(parts.mkdir)
     await _fetch(blobs, listed.digest, path)
@@ -45,7 +45,7 @@ async def _fetch(blobs: BlobStore, digest: str, target: Path) -> None:
             return await asyncio.to_thread(_link, path, target)
         except FileNotFoundError:
             continue
-    raise ContentCorrupted(f"stored content {digest} is missing", digest=digest)
+    raise ContentMissing(f"stored content {digest} is missing", digest=digest)
 
 
 def _link(path: Path, target: Path) -> None:

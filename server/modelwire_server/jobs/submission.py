@@ -8,7 +8,7 @@ from typing import Any
 from ..clock import new_id, now
 from ..database import idempotency
 from ..database.engine import Database, Transaction
-from ..errors import Overloaded, ShuttingDown
+from ..errors import ModelwireError, Overloaded, ShuttingDown
 from . import store
 from .hub import JobHub
 from .model import EventKind, Job, JobStatus, NewEvent
@@ -60,7 +60,7 @@ class JobQueue:
             return known
         self._require_room(tx, job.runner_id)
         check(tx)
-        store.insert(tx, job, [accepted(job)])
+        store.insert(tx, job, first_events(job))
         answer = {
             "job_id": job.id,
             "artifact_id": job.artifact_id,
@@ -80,11 +80,25 @@ class JobQueue:
             raise Overloaded(message, limit=limit_of, runner=runner_id)
 
 
-def accepted(job: Job) -> NewEvent:
+def first_events(job: Job) -> list[NewEvent]:
+    """That the job was accepted and, if it is one of failed_job(), that it has failed."""
     data = {"status": JobStatus.PENDING, "stage": "queued", "attempt": 0}
-    return NewEvent(EventKind.STATE, data, job.submitted_at)
+    accepted = NewEvent(EventKind.STATE, data, job.submitted_at)
+    if not job.status.is_final:
+        return [accepted]
+    data = {**data, "status": job.status, "reason": job.error_reason, "message": job.error}
+    return [accepted, NewEvent(EventKind.STATE, data, job.submitted_at)]
 
 
 def new_job(**fields: Any) -> Job:
     """A job that is pending from now on."""
     return Job(id=new_id(), submitted_at=now(), **fields)
+
+
+def failed_job(error: ModelwireError, **fields: Any) -> Job:
+    """A job that has failed already: what is wrong with it was found when it was submitted."""
+    time = now()
+    # As if code of the job's own had raised it.
+    text = f"ValueError: {error.message}"
+    failure: dict[str, Any] = {"error": text, "error_traceback": text, "error_reason": error.reason}
+    return Job(id=new_id(), status=JobStatus.FAILED, submitted_at=time, started_at=time, finished_at=time, **failure, **fields)

@@ -100,7 +100,9 @@ class PredictServicer(PredictServiceServicer):
 
     async def _check_header(self, header: pb.SubmitPredictionRequest) -> None:
         """An unknown model is better told before the frames are sent."""
-        await find_model(self._tree, order_fields(header, streamed=True)["model_id"])
+        fields = order_fields(header, streamed=True)
+        if not header.errors_in_job:
+            await find_model(self._tree, fields["model_id"])
 
     async def _submit(self, order: PredictionOrder) -> Submission:
         submission = await self._prediction.submit(order)
@@ -127,6 +129,7 @@ def order_fields(request: pb.SubmitPredictionRequest, *, streamed: bool = False)
         "tags": findings.tags(request.tags),
         "priority": findings.priority(request.priority),
         "prediction_id": findings.optional_id("prediction_id", request.prediction_id),
+        "errors_in_job": request.errors_in_job,
     }
     if streamed:
         findings.absent(request, "historic", "future", "geo", why=IN_CHUNKS)

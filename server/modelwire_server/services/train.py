@@ -59,7 +59,9 @@ class TrainServicer(TrainServiceServicer):
 
     async def _check_header(self, header: pb.TrainRequest) -> None:
         """An unknown config is better told before the frame is sent."""
-        await self._configs.get(order_fields(header, streamed=True)["config_id"])
+        fields = order_fields(header, streamed=True)
+        if not header.errors_in_job:
+            await self._configs.get(fields["config_id"])
 
     async def _submit(self, order: TrainingOrder) -> Submission:
         submission = await self._training.submit(order)
@@ -79,6 +81,7 @@ def order_fields(request: pb.TrainRequest, *, streamed: bool = False) -> dict[st
         "tags": findings.tags(request.tags),
         "priority": findings.priority(request.priority),
         "model_id": findings.optional_id("model_id", request.model_id),
+        "errors_in_job": request.errors_in_job,
     }
     if streamed:
         findings.absent(request, "data", "geo", why=IN_CHUNKS)

@@ -2,7 +2,7 @@
 
 import re
 
-from ...errors import ContentCorrupted
+from ...errors import ContentCorrupted, ContentMissing
 
 CONTENT = "sha256"
 TRASH = "trash"
@@ -23,5 +23,5 @@ def digest_of(name: str) -> str | None:
     return digest if _DIGEST.fullmatch(digest) and name[2:3] == "/" else None
 
 
-def missing(digest: str) -> ContentCorrupted:
-    return ContentCorrupted(f"the content {digest} is missing from the store", digest=digest)
+def missing(digest: str) -> ContentMissing:
+    return ContentMissing(f"the content {digest} is missing from the store", digest=digest)
