@@ -10,12 +10,12 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from modelwire_runners.mixed import is_mixed, mixed_array, mixed_values
 
@@ -62,9 +62,14 @@ class _Columns(BaseModel):
     fields: list[_Column]
 
 
+def _unless_rows(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """Rows are checked without being copied, unless there is something wrong to be found."""
+    return value if isinstance(value, list) and set(map(type, value)) <= {list} else check(value)
+
+
 class _Frame(BaseModel):
     columns: list[str]
-    data: list[list[Any]]
+    data: Annotated[list[list[Any]], WrapValidator(_unless_rows)]
     described: _Columns | None = Field(None, alias="schema")
 
 
@@ -256,15 +261,22 @@ def _each(name: str, column: pa.ChunkedArray, values: Callable[..., list[Any]], 
 
 def _values(column: pa.ChunkedArray, field: pa.Field) -> list[Any]:
     """The values of a column as orjson takes them."""
-    kind, types = column.type, pa.types
-    if is_mixed(kind):
+    if is_mixed(column.type):
         return [_fragment(text) for text in column.to_pylist()]
-    if types.is_dictionary(kind):
-        return _values(column.cast(kind.value_type), field)
-    if types.is_floating(kind):
-        numbers = column.to_numpy().astype("f8").tolist()  # NaN where a value is missing
+    if pa.types.is_floating(column.type):
+        numbers = column.to_numpy().astype("f8").tolist()  # NaN, which becomes null, where a value is missing
         return _whole(numbers) if _has_whole(field) else list(numbers)
-    if _is_text(kind) or types.is_boolean(kind) or (types.is_integer(kind) and not column.null_count):
+    return _listed(column)
+
+
+def _listed(column: pa.ChunkedArray) -> list[Any]:
+    """The same as `to_pylist`, but fast where numpy knows the type."""
+    kind, types = column.type, pa.types
+    if types.is_dictionary(kind):
+        return _listed(column.cast(kind.value_type))
+    if _is_text(kind) or types.is_boolean(kind):
+        return list(column.to_numpy().tolist())
+    if (types.is_integer(kind) or types.is_floating(kind)) and not column.null_count:
         return list(column.to_numpy().tolist())
     return list(column.to_pylist())
 
@@ -296,7 +308,7 @@ def _dumped(value: object) -> bytes:
 
 
 def _cells(column: pa.ChunkedArray, field: pa.Field) -> list[Any]:
-    values = mixed_values(column) if is_mixed(column.type) else column.to_pylist()
+    values = mixed_values(column) if is_mixed(column.type) else _listed(column)
     return _whole(values) if _has_whole(field) else [_cell(value) for value in values]
 
 
