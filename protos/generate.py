@@ -24,7 +24,7 @@ PROTOS = ROOT / "protos"
 GENERATED = ROOT / "client" / "modelwire" / "v1"
 # What buf needs of googleapis, as a module beside ours (see buf.yaml); never committed.
 GOOGLEAPIS = ROOT / ".googleapis"
-IMPORTED = ("google/api/annotations.proto", "google/api/http.proto", "google/rpc/status.proto")
+IMPORTED = ("google/api/annotations.proto", "google/api/field_behavior.proto", "google/api/http.proto", "google/rpc/status.proto")
 
 
 def common_protos() -> Path:

@@ -23,19 +23,38 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from modelwire.v1 import artifact_pb2 as modelwire_dot_v1_dot_artifact__pb2
 from modelwire.v1 import config_pb2 as modelwire_dot_v1_dot_config__pb2
 from modelwire.v1 import options_pb2 as modelwire_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#modelwire/v1/artifact_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1bmodelwire/v1/artifact.proto\x1a\x19modelwire/v1/config.proto\x1a\x1amodelwire/v1/options.proto\"\x82\x01\n\x15\x43reateArtifactRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x1a.modelwire.v1.ArtifactData\x12\x11\n\tparent_id\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"B\n\x16\x43reateArtifactResponse\x12(\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x16.modelwire.v1.Artifact\")\n\x12GetArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\"?\n\x13GetArtifactResponse\x12(\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x16.modelwire.v1.Artifact\"\x8c\x01\n\x14ListArtifactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x11\n\tparent_id\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x10\n\x08input_id\x18\x07 \x01(\t\"o\n\x15ListArtifactsResponse\x12)\n\tartifacts\x18\x01 \x03(\x0b\x32\x16.modelwire.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"\x9f\x01\n\x15UpdateArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\tparent_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\tB\x0c\n\n_parent_id\"B\n\x16UpdateArtifactResponse\x12(\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x16.modelwire.v1.Artifact\"@\n\x15\x44\x65leteArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteArtifactResponse\"\x19\n\x17GetArtifactStatsRequest\")\n\x18GetArtifactStatsResponse\x12\r\n\x05total\x18\x01 \x01(\x03\",\n\x15\x45xpandArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\"B\n\x16\x45xpandArtifactResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x1a.modelwire.v1.ArtifactNode\"-\n\x16GetArtifactTreeRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\"C\n\x17GetArtifactTreeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x1a.modelwire.v1.ArtifactNode\"/\n\x18GetArtifactConfigRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\"A\n\x19GetArtifactConfigResponse\x12$\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x14.modelwire.v1.Config\"1\n\x1aGetArtifactMetadataRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\"H\n\x1bGetArtifactMetadataResponse\x12)\n\x08metadata\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\">\n\x17\x44ownloadArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"c\n\x18\x44ownloadArtifactResponse\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.modelwire.v1.DownloadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"^\n\x0e\x44ownloadHeader\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_size\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x10\n\x08\x66ilename\x18\x04 \x01(\t\"^\n\x15UploadArtifactRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.modelwire.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\xae\x01\n\x0cUploadHeader\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x11\n\tparent_id\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"B\n\x16UploadArtifactResponse\x12(\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x16.modelwire.v1.Artifact2\xed\r\n\x0f\x41rtifactService\x12\x88\x01\n\x0e\x43reateArtifact\x12#.modelwire.v1.CreateArtifactRequest\x1a$.modelwire.v1.CreateArtifactResponse\"+\xa8\xb6\x18\xc9\x01\x82\xd3\xe4\x93\x02 \"\x11/api/v1/artifacts:\x01*b\x08\x61rtifact\x12\x85\x01\n\x0bGetArtifact\x12 .modelwire.v1.GetArtifactRequest\x1a!.modelwire.v1.GetArtifactResponse\"1\x82\xd3\xe4\x93\x02+\x12\x1f/api/v1/artifacts/{artifact_id}b\x08\x61rtifact\x12~\n\rListArtifacts\x12\".modelwire.v1.ListArtifactsRequest\x1a#.modelwire.v1.ListArtifactsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x11/api/v1/artifactsb\tartifacts\x12\x91\x01\n\x0eUpdateArtifact\x12#.modelwire.v1.UpdateArtifactRequest\x1a$.modelwire.v1.UpdateArtifactResponse\"4\x82\xd3\xe4\x93\x02.\x1a\x1f/api/v1/artifacts/{artifact_id}:\x01*b\x08\x61rtifact\x12\x89\x01\n\x0e\x44\x65leteArtifact\x12#.modelwire.v1.DeleteArtifactRequest\x1a$.modelwire.v1.DeleteArtifactResponse\",\xa8\xb6\x18\xcc\x01\x82\xd3\xe4\x93\x02!*\x1f/api/v1/artifacts/{artifact_id}\x12\x83\x01\n\x10GetArtifactStats\x12%.modelwire.v1.GetArtifactStatsRequest\x1a&.modelwire.v1.GetArtifactStatsResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/artifacts/$stats\x12\x92\x01\n\x0e\x45xpandArtifact\x12#.modelwire.v1.ExpandArtifactRequest\x1a$.modelwire.v1.ExpandArtifactResponse\"5\x82\xd3\xe4\x93\x02/\x12\'/api/v1/artifacts/{artifact_id}/$expandb\x04node\x12\x93\x01\n\x0fGetArtifactTree\x12$.modelwire.v1.GetArtifactTreeRequest\x1a%.modelwire.v1.GetArtifactTreeResponse\"3\x82\xd3\xe4\x93\x02-\x12%/api/v1/artifacts/{artifact_id}/$treeb\x04node\x12\x9d\x01\n\x11GetArtifactConfig\x12&.modelwire.v1.GetArtifactConfigRequest\x1a\'.modelwire.v1.GetArtifactConfigResponse\"7\x82\xd3\xe4\x93\x02\x31\x12\'/api/v1/artifacts/{artifact_id}/$configb\x06\x63onfig\x12\xa7\x01\n\x13GetArtifactMetadata\x12(.modelwire.v1.GetArtifactMetadataRequest\x1a).modelwire.v1.GetArtifactMetadataResponse\";\x82\xd3\xe4\x93\x02\x35\x12)/api/v1/artifacts/{artifact_id}/$metadatab\x08metadata\x12\x96\x01\n\x10\x44ownloadArtifact\x12%.modelwire.v1.DownloadArtifactRequest\x1a&.modelwire.v1.DownloadArtifactResponse\"1\x82\xd3\xe4\x93\x02+\x12)/api/v1/artifacts/{artifact_id}/$download0\x01\x12\x92\x01\n\x0eUploadArtifact\x12#.modelwire.v1.UploadArtifactRequest\x1a$.modelwire.v1.UploadArtifactResponse\"3\xa8\xb6\x18\xc9\x01\x82\xd3\xe4\x93\x02(\"\x19/api/v1/artifacts/$upload:\x01*b\x08\x61rtifact(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#modelwire/v1/artifact_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1bmodelwire/v1/artifact.proto\x1a\x19modelwire/v1/config.proto\x1a\x1amodelwire/v1/options.proto\"\x88\x01\n\x15\x43reateArtifactRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x1a.modelwire.v1.ArtifactDataB\x04\xe2\x41\x01\x02\x12\x11\n\tparent_id\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"B\n\x16\x43reateArtifactResponse\x12(\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x16.modelwire.v1.Artifact\"/\n\x12GetArtifactRequest\x12\x19\n\x0b\x61rtifact_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"?\n\x13GetArtifactResponse\x12(\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x16.modelwire.v1.Artifact\"\x8c\x01\n\x14ListArtifactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x11\n\tparent_id\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x10\n\x08input_id\x18\x07 \x01(\t\"o\n\x15ListArtifactsResponse\x12)\n\tartifacts\x18\x01 \x03(\x0b\x32\x16.modelwire.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"\xa5\x01\n\x15UpdateArtifactRequest\x12\x19\n\x0b\x61rtifact_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\tparent_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\tB\x0c\n\n_parent_id\"B\n\x16UpdateArtifactResponse\x12(\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x16.modelwire.v1.Artifact\"F\n\x15\x44\x65leteArtifactRequest\x12\x19\n\x0b\x61rtifact_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteArtifactResponse\"\x19\n\x17GetArtifactStatsRequest\")\n\x18GetArtifactStatsResponse\x12\r\n\x05total\x18\x01 \x01(\x03\"2\n\x15\x45xpandArtifactRequest\x12\x19\n\x0b\x61rtifact_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"B\n\x16\x45xpandArtifactResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x1a.modelwire.v1.ArtifactNode\"3\n\x16GetArtifactTreeRequest\x12\x19\n\x0b\x61rtifact_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"C\n\x17GetArtifactTreeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x1a.modelwire.v1.ArtifactNode\"5\n\x18GetArtifactConfigRequest\x12\x19\n\x0b\x61rtifact_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"A\n\x19GetArtifactConfigResponse\x12$\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x14.modelwire.v1.Config\"7\n\x1aGetArtifactMetadataRequest\x12\x19\n\x0b\x61rtifact_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"H\n\x1bGetArtifactMetadataResponse\x12)\n\x08metadata\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\"D\n\x17\x44ownloadArtifactRequest\x12\x19\n\x0b\x61rtifact_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"c\n\x18\x44ownloadArtifactResponse\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.modelwire.v1.DownloadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"^\n\x0e\x44ownloadHeader\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_size\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x10\n\x08\x66ilename\x18\x04 \x01(\t\"^\n\x15UploadArtifactRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.modelwire.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\xae\x01\n\x0cUploadHeader\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x11\n\tparent_id\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"B\n\x16UploadArtifactResponse\x12(\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x16.modelwire.v1.Artifact2\xed\r\n\x0f\x41rtifactService\x12\x88\x01\n\x0e\x43reateArtifact\x12#.modelwire.v1.CreateArtifactRequest\x1a$.modelwire.v1.CreateArtifactResponse\"+\xa8\xb6\x18\xc9\x01\x82\xd3\xe4\x93\x02 \"\x11/api/v1/artifacts:\x01*b\x08\x61rtifact\x12\x85\x01\n\x0bGetArtifact\x12 .modelwire.v1.GetArtifactRequest\x1a!.modelwire.v1.GetArtifactResponse\"1\x82\xd3\xe4\x93\x02+\x12\x1f/api/v1/artifacts/{artifact_id}b\x08\x61rtifact\x12~\n\rListArtifacts\x12\".modelwire.v1.ListArtifactsRequest\x1a#.modelwire.v1.ListArtifactsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x11/api/v1/artifactsb\tartifacts\x12\x91\x01\n\x0eUpdateArtifact\x12#.modelwire.v1.UpdateArtifactRequest\x1a$.modelwire.v1.UpdateArtifactResponse\"4\x82\xd3\xe4\x93\x02.\x1a\x1f/api/v1/artifacts/{artifact_id}:\x01*b\x08\x61rtifact\x12\x89\x01\n\x0e\x44\x65leteArtifact\x12#.modelwire.v1.DeleteArtifactRequest\x1a$.modelwire.v1.DeleteArtifactResponse\",\xa8\xb6\x18\xcc\x01\x82\xd3\xe4\x93\x02!*\x1f/api/v1/artifacts/{artifact_id}\x12\x83\x01\n\x10GetArtifactStats\x12%.modelwire.v1.GetArtifactStatsRequest\x1a&.modelwire.v1.GetArtifactStatsResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/artifacts/$stats\x12\x92\x01\n\x0e\x45xpandArtifact\x12#.modelwire.v1.ExpandArtifactRequest\x1a$.modelwire.v1.ExpandArtifactResponse\"5\x82\xd3\xe4\x93\x02/\x12\'/api/v1/artifacts/{artifact_id}/$expandb\x04node\x12\x93\x01\n\x0fGetArtifactTree\x12$.modelwire.v1.GetArtifactTreeRequest\x1a%.modelwire.v1.GetArtifactTreeResponse\"3\x82\xd3\xe4\x93\x02-\x12%/api/v1/artifacts/{artifact_id}/$treeb\x04node\x12\x9d\x01\n\x11GetArtifactConfig\x12&.modelwire.v1.GetArtifactConfigRequest\x1a\'.modelwire.v1.GetArtifactConfigResponse\"7\x82\xd3\xe4\x93\x02\x31\x12\'/api/v1/artifacts/{artifact_id}/$configb\x06\x63onfig\x12\xa7\x01\n\x13GetArtifactMetadata\x12(.modelwire.v1.GetArtifactMetadataRequest\x1a).modelwire.v1.GetArtifactMetadataResponse\";\x82\xd3\xe4\x93\x02\x35\x12)/api/v1/artifacts/{artifact_id}/$metadatab\x08metadata\x12\x96\x01\n\x10\x44ownloadArtifact\x12%.modelwire.v1.DownloadArtifactRequest\x1a&.modelwire.v1.DownloadArtifactResponse\"1\x82\xd3\xe4\x93\x02+\x12)/api/v1/artifacts/{artifact_id}/$download0\x01\x12\x92\x01\n\x0eUploadArtifact\x12#.modelwire.v1.UploadArtifactRequest\x1a$.modelwire.v1.UploadArtifactResponse\"3\xa8\xb6\x18\xc9\x01\x82\xd3\xe4\x93\x02(\"\x19/api/v1/artifacts/$upload:\x01*b\x08\x61rtifact(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelwire.v1.artifact_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CREATEARTIFACTREQUEST'].fields_by_name['data']._loaded_options = None
+  _globals['_CREATEARTIFACTREQUEST'].fields_by_name['data']._serialized_options = b'\342A\001\002'
+  _globals['_GETARTIFACTREQUEST'].fields_by_name['artifact_id']._loaded_options = None
+  _globals['_GETARTIFACTREQUEST'].fields_by_name['artifact_id']._serialized_options = b'\342A\001\002'
+  _globals['_UPDATEARTIFACTREQUEST'].fields_by_name['artifact_id']._loaded_options = None
+  _globals['_UPDATEARTIFACTREQUEST'].fields_by_name['artifact_id']._serialized_options = b'\342A\001\002'
+  _globals['_DELETEARTIFACTREQUEST'].fields_by_name['artifact_id']._loaded_options = None
+  _globals['_DELETEARTIFACTREQUEST'].fields_by_name['artifact_id']._serialized_options = b'\342A\001\002'
+  _globals['_EXPANDARTIFACTREQUEST'].fields_by_name['artifact_id']._loaded_options = None
+  _globals['_EXPANDARTIFACTREQUEST'].fields_by_name['artifact_id']._serialized_options = b'\342A\001\002'
+  _globals['_GETARTIFACTTREEREQUEST'].fields_by_name['artifact_id']._loaded_options = None
+  _globals['_GETARTIFACTTREEREQUEST'].fields_by_name['artifact_id']._serialized_options = b'\342A\001\002'
+  _globals['_GETARTIFACTCONFIGREQUEST'].fields_by_name['artifact_id']._loaded_options = None
+  _globals['_GETARTIFACTCONFIGREQUEST'].fields_by_name['artifact_id']._serialized_options = b'\342A\001\002'
+  _globals['_GETARTIFACTMETADATAREQUEST'].fields_by_name['artifact_id']._loaded_options = None
+  _globals['_GETARTIFACTMETADATAREQUEST'].fields_by_name['artifact_id']._serialized_options = b'\342A\001\002'
+  _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['artifact_id']._loaded_options = None
+  _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['artifact_id']._serialized_options = b'\342A\001\002'
   _globals['_ARTIFACTSERVICE'].methods_by_name['CreateArtifact']._loaded_options = None
   _globals['_ARTIFACTSERVICE'].methods_by_name['CreateArtifact']._serialized_options = b'\250\266\030\311\001\202\323\344\223\002 \"\021/api/v1/artifacts:\001*b\010artifact'
   _globals['_ARTIFACTSERVICE'].methods_by_name['GetArtifact']._loaded_options = None
@@ -60,58 +79,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARTIFACTSERVICE'].methods_by_name['DownloadArtifact']._serialized_options = b'\202\323\344\223\002+\022)/api/v1/artifacts/{artifact_id}/$download'
   _globals['_ARTIFACTSERVICE'].methods_by_name['UploadArtifact']._loaded_options = None
   _globals['_ARTIFACTSERVICE'].methods_by_name['UploadArtifact']._serialized_options = b'\250\266\030\311\001\202\323\344\223\002(\"\031/api/v1/artifacts/$upload:\001*b\010artifact'
-  _globals['_CREATEARTIFACTREQUEST']._serialized_start=198
-  _globals['_CREATEARTIFACTREQUEST']._serialized_end=328
-  _globals['_CREATEARTIFACTRESPONSE']._serialized_start=330
-  _globals['_CREATEARTIFACTRESPONSE']._serialized_end=396
-  _globals['_GETARTIFACTREQUEST']._serialized_start=398
-  _globals['_GETARTIFACTREQUEST']._serialized_end=439
-  _globals['_GETARTIFACTRESPONSE']._serialized_start=441
-  _globals['_GETARTIFACTRESPONSE']._serialized_end=504
-  _globals['_LISTARTIFACTSREQUEST']._serialized_start=507
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=647
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=649
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=760
-  _globals['_UPDATEARTIFACTREQUEST']._serialized_start=763
-  _globals['_UPDATEARTIFACTREQUEST']._serialized_end=922
-  _globals['_UPDATEARTIFACTRESPONSE']._serialized_start=924
-  _globals['_UPDATEARTIFACTRESPONSE']._serialized_end=990
-  _globals['_DELETEARTIFACTREQUEST']._serialized_start=992
-  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1056
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1058
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1082
-  _globals['_GETARTIFACTSTATSREQUEST']._serialized_start=1084
-  _globals['_GETARTIFACTSTATSREQUEST']._serialized_end=1109
-  _globals['_GETARTIFACTSTATSRESPONSE']._serialized_start=1111
-  _globals['_GETARTIFACTSTATSRESPONSE']._serialized_end=1152
-  _globals['_EXPANDARTIFACTREQUEST']._serialized_start=1154
-  _globals['_EXPANDARTIFACTREQUEST']._serialized_end=1198
-  _globals['_EXPANDARTIFACTRESPONSE']._serialized_start=1200
-  _globals['_EXPANDARTIFACTRESPONSE']._serialized_end=1266
-  _globals['_GETARTIFACTTREEREQUEST']._serialized_start=1268
-  _globals['_GETARTIFACTTREEREQUEST']._serialized_end=1313
-  _globals['_GETARTIFACTTREERESPONSE']._serialized_start=1315
-  _globals['_GETARTIFACTTREERESPONSE']._serialized_end=1382
-  _globals['_GETARTIFACTCONFIGREQUEST']._serialized_start=1384
-  _globals['_GETARTIFACTCONFIGREQUEST']._serialized_end=1431
-  _globals['_GETARTIFACTCONFIGRESPONSE']._serialized_start=1433
-  _globals['_GETARTIFACTCONFIGRESPONSE']._serialized_end=1498
-  _globals['_GETARTIFACTMETADATAREQUEST']._serialized_start=1500
-  _globals['_GETARTIFACTMETADATAREQUEST']._serialized_end=1549
-  _globals['_GETARTIFACTMETADATARESPONSE']._serialized_start=1551
-  _globals['_GETARTIFACTMETADATARESPONSE']._serialized_end=1623
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=1625
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=1687
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=1689
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=1788
-  _globals['_DOWNLOADHEADER']._serialized_start=1790
-  _globals['_DOWNLOADHEADER']._serialized_end=1884
-  _globals['_UPLOADARTIFACTREQUEST']._serialized_start=1886
-  _globals['_UPLOADARTIFACTREQUEST']._serialized_end=1980
-  _globals['_UPLOADHEADER']._serialized_start=1983
-  _globals['_UPLOADHEADER']._serialized_end=2157
-  _globals['_UPLOADARTIFACTRESPONSE']._serialized_start=2159
-  _globals['_UPLOADARTIFACTRESPONSE']._serialized_end=2225
-  _globals['_ARTIFACTSERVICE']._serialized_start=2228
-  _globals['_ARTIFACTSERVICE']._serialized_end=4001
+  _globals['_CREATEARTIFACTREQUEST']._serialized_start=231
+  _globals['_CREATEARTIFACTREQUEST']._serialized_end=367
+  _globals['_CREATEARTIFACTRESPONSE']._serialized_start=369
+  _globals['_CREATEARTIFACTRESPONSE']._serialized_end=435
+  _globals['_GETARTIFACTREQUEST']._serialized_start=437
+  _globals['_GETARTIFACTREQUEST']._serialized_end=484
+  _globals['_GETARTIFACTRESPONSE']._serialized_start=486
+  _globals['_GETARTIFACTRESPONSE']._serialized_end=549
+  _globals['_LISTARTIFACTSREQUEST']._serialized_start=552
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=692
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=694
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=805
+  _globals['_UPDATEARTIFACTREQUEST']._serialized_start=808
+  _globals['_UPDATEARTIFACTREQUEST']._serialized_end=973
+  _globals['_UPDATEARTIFACTRESPONSE']._serialized_start=975
+  _globals['_UPDATEARTIFACTRESPONSE']._serialized_end=1041
+  _globals['_DELETEARTIFACTREQUEST']._serialized_start=1043
+  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1113
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1115
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1139
+  _globals['_GETARTIFACTSTATSREQUEST']._serialized_start=1141
+  _globals['_GETARTIFACTSTATSREQUEST']._serialized_end=1166
+  _globals['_GETARTIFACTSTATSRESPONSE']._serialized_start=1168
+  _globals['_GETARTIFACTSTATSRESPONSE']._serialized_end=1209
+  _globals['_EXPANDARTIFACTREQUEST']._serialized_start=1211
+  _globals['_EXPANDARTIFACTREQUEST']._serialized_end=1261
+  _globals['_EXPANDARTIFACTRESPONSE']._serialized_start=1263
+  _globals['_EXPANDARTIFACTRESPONSE']._serialized_end=1329
+  _globals['_GETARTIFACTTREEREQUEST']._serialized_start=1331
+  _globals['_GETARTIFACTTREEREQUEST']._serialized_end=1382
+  _globals['_GETARTIFACTTREERESPONSE']._serialized_start=1384
+  _globals['_GETARTIFACTTREERESPONSE']._serialized_end=1451
+  _globals['_GETARTIFACTCONFIGREQUEST']._serialized_start=1453
+  _globals['_GETARTIFACTCONFIGREQUEST']._serialized_end=1506
+  _globals['_GETARTIFACTCONFIGRESPONSE']._serialized_start=1508
+  _globals['_GETARTIFACTCONFIGRESPONSE']._serialized_end=1573
+  _globals['_GETARTIFACTMETADATAREQUEST']._serialized_start=1575
+  _globals['_GETARTIFACTMETADATAREQUEST']._serialized_end=1630
+  _globals['_GETARTIFACTMETADATARESPONSE']._serialized_start=1632
+  _globals['_GETARTIFACTMETADATARESPONSE']._serialized_end=1704
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=1706
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=1774
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=1776
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=1875
+  _globals['_DOWNLOADHEADER']._serialized_start=1877
+  _globals['_DOWNLOADHEADER']._serialized_end=1971
+  _globals['_UPLOADARTIFACTREQUEST']._serialized_start=1973
+  _globals['_UPLOADARTIFACTREQUEST']._serialized_end=2067
+  _globals['_UPLOADHEADER']._serialized_start=2070
+  _globals['_UPLOADHEADER']._serialized_end=2244
+  _globals['_UPLOADARTIFACTRESPONSE']._serialized_start=2246
+  _globals['_UPLOADARTIFACTRESPONSE']._serialized_end=2312
+  _globals['_ARTIFACTSERVICE']._serialized_start=2315
+  _globals['_ARTIFACTSERVICE']._serialized_end=4088
 # @@protoc_insertion_point(module_scope)

@@ -23,19 +23,42 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from modelwire.v1 import artifact_pb2 as modelwire_dot_v1_dot_artifact__pb2
 from modelwire.v1 import config_pb2 as modelwire_dot_v1_dot_config__pb2
 from modelwire.v1 import options_pb2 as modelwire_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!modelwire/v1/config_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1bmodelwire/v1/artifact.proto\x1a\x19modelwire/v1/config.proto\x1a\x1amodelwire/v1/options.proto\"\x8b\x01\n\x13\x43reateConfigRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12%\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x11\n\trunner_id\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"<\n\x14\x43reateConfigResponse\x12$\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x14.modelwire.v1.Config\"%\n\x10GetConfigRequest\x12\x11\n\tconfig_id\x18\x01 \x01(\t\"9\n\x11GetConfigResponse\x12$\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x14.modelwire.v1.Config\"x\n\x12ListConfigsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12\x11\n\trunner_id\x18\x04 \x01(\t\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\"i\n\x13ListConfigsResponse\x12%\n\x07\x63onfigs\x18\x01 \x03(\x0b\x32\x14.modelwire.v1.Config\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"\x7f\n\x13UpdateConfigRequest\x12\x11\n\tconfig_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12%\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"<\n\x14UpdateConfigResponse\x12$\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x14.modelwire.v1.Config\"<\n\x13\x44\x65leteConfigRequest\x12\x11\n\tconfig_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x16\n\x14\x44\x65leteConfigResponse\"+\n\x16GetConfigSchemaRequest\x12\x11\n\trunner_id\x18\x01 \x01(\t\"B\n\x17GetConfigSchemaResponse\x12\'\n\x06schema\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x17\n\x15GetConfigStatsRequest\"\'\n\x16GetConfigStatsResponse\x12\r\n\x05total\x18\x01 \x01(\x03\"/\n\x1aListConfigArtifactsRequest\x12\x11\n\tconfig_id\x18\x01 \x01(\t\"H\n\x1bListConfigArtifactsResponse\x12)\n\tartifacts\x18\x01 \x03(\x0b\x32\x16.modelwire.v1.Artifact\"=\n\x13LinkArtifactRequest\x12\x11\n\tconfig_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\"\x16\n\x14LinkArtifactResponse\"?\n\x15UnlinkArtifactRequest\x12\x11\n\tconfig_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\"\x18\n\x16UnlinkArtifactResponse2\xe8\n\n\rConfigService\x12~\n\x0c\x43reateConfig\x12!.modelwire.v1.CreateConfigRequest\x1a\".modelwire.v1.CreateConfigResponse\"\'\xa8\xb6\x18\xc9\x01\x82\xd3\xe4\x93\x02\x1c\"\x0f/api/v1/configs:\x01*b\x06\x63onfig\x12y\n\tGetConfig\x12\x1e.modelwire.v1.GetConfigRequest\x1a\x1f.modelwire.v1.GetConfigResponse\"+\x82\xd3\xe4\x93\x02%\x12\x1b/api/v1/configs/{config_id}b\x06\x63onfig\x12t\n\x0bListConfigs\x12 .modelwire.v1.ListConfigsRequest\x1a!.modelwire.v1.ListConfigsResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x0f/api/v1/configsb\x07\x63onfigs\x12\x85\x01\n\x0cUpdateConfig\x12!.modelwire.v1.UpdateConfigRequest\x1a\".modelwire.v1.UpdateConfigResponse\".\x82\xd3\xe4\x93\x02(\x1a\x1b/api/v1/configs/{config_id}:\x01*b\x06\x63onfig\x12\x7f\n\x0c\x44\x65leteConfig\x12!.modelwire.v1.DeleteConfigRequest\x1a\".modelwire.v1.DeleteConfigResponse\"(\xa8\xb6\x18\xcc\x01\x82\xd3\xe4\x93\x02\x1d*\x1b/api/v1/configs/{config_id}\x12\x87\x01\n\x0fGetConfigSchema\x12$.modelwire.v1.GetConfigSchemaRequest\x1a%.modelwire.v1.GetConfigSchemaResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x17/api/v1/configs/$schemab\x06schema\x12{\n\x0eGetConfigStats\x12#.modelwire.v1.GetConfigStatsRequest\x1a$.modelwire.v1.GetConfigStatsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/api/v1/configs/$stats\x12\xa5\x01\n\x13ListConfigArtifacts\x12(.modelwire.v1.ListConfigArtifactsRequest\x1a).modelwire.v1.ListConfigArtifactsResponse\"9\x82\xd3\xe4\x93\x02\x33\x12&/api/v1/configs/{config_id}/$artifactsb\tartifacts\x12\x91\x01\n\x0cLinkArtifact\x12!.modelwire.v1.LinkArtifactRequest\x1a\".modelwire.v1.LinkArtifactResponse\":\xa8\xb6\x18\xcc\x01\x82\xd3\xe4\x93\x02/\"*/api/v1/configs/{config_id}/$link-artifact:\x01*\x12\x99\x01\n\x0eUnlinkArtifact\x12#.modelwire.v1.UnlinkArtifactRequest\x1a$.modelwire.v1.UnlinkArtifactResponse\"<\xa8\xb6\x18\xcc\x01\x82\xd3\xe4\x93\x02\x31\",/api/v1/configs/{config_id}/$unlink-artifact:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!modelwire/v1/config_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1bmodelwire/v1/artifact.proto\x1a\x19modelwire/v1/config.proto\x1a\x1amodelwire/v1/options.proto\"\x91\x01\n\x13\x43reateConfigRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\x04name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12%\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x11\n\trunner_id\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"<\n\x14\x43reateConfigResponse\x12$\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x14.modelwire.v1.Config\"+\n\x10GetConfigRequest\x12\x17\n\tconfig_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"9\n\x11GetConfigResponse\x12$\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x14.modelwire.v1.Config\"x\n\x12ListConfigsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12\x11\n\trunner_id\x18\x04 \x01(\t\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\"i\n\x13ListConfigsResponse\x12%\n\x07\x63onfigs\x18\x01 \x03(\x0b\x32\x14.modelwire.v1.Config\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"\x91\x01\n\x13UpdateConfigRequest\x12\x17\n\tconfig_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"<\n\x14UpdateConfigResponse\x12$\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x14.modelwire.v1.Config\"B\n\x13\x44\x65leteConfigRequest\x12\x17\n\tconfig_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x16\n\x14\x44\x65leteConfigResponse\"+\n\x16GetConfigSchemaRequest\x12\x11\n\trunner_id\x18\x01 \x01(\t\"B\n\x17GetConfigSchemaResponse\x12\'\n\x06schema\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x17\n\x15GetConfigStatsRequest\"\'\n\x16GetConfigStatsResponse\x12\r\n\x05total\x18\x01 \x01(\x03\"5\n\x1aListConfigArtifactsRequest\x12\x17\n\tconfig_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"H\n\x1bListConfigArtifactsResponse\x12)\n\tartifacts\x18\x01 \x03(\x0b\x32\x16.modelwire.v1.Artifact\"I\n\x13LinkArtifactRequest\x12\x17\n\tconfig_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x61rtifact_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14LinkArtifactResponse\"K\n\x15UnlinkArtifactRequest\x12\x17\n\tconfig_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x61rtifact_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\x18\n\x16UnlinkArtifactResponse2\xe8\n\n\rConfigService\x12~\n\x0c\x43reateConfig\x12!.modelwire.v1.CreateConfigRequest\x1a\".modelwire.v1.CreateConfigResponse\"\'\xa8\xb6\x18\xc9\x01\x82\xd3\xe4\x93\x02\x1c\"\x0f/api/v1/configs:\x01*b\x06\x63onfig\x12y\n\tGetConfig\x12\x1e.modelwire.v1.GetConfigRequest\x1a\x1f.modelwire.v1.GetConfigResponse\"+\x82\xd3\xe4\x93\x02%\x12\x1b/api/v1/configs/{config_id}b\x06\x63onfig\x12t\n\x0bListConfigs\x12 .modelwire.v1.ListConfigsRequest\x1a!.modelwire.v1.ListConfigsResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x0f/api/v1/configsb\x07\x63onfigs\x12\x85\x01\n\x0cUpdateConfig\x12!.modelwire.v1.UpdateConfigRequest\x1a\".modelwire.v1.UpdateConfigResponse\".\x82\xd3\xe4\x93\x02(\x1a\x1b/api/v1/configs/{config_id}:\x01*b\x06\x63onfig\x12\x7f\n\x0c\x44\x65leteConfig\x12!.modelwire.v1.DeleteConfigRequest\x1a\".modelwire.v1.DeleteConfigResponse\"(\xa8\xb6\x18\xcc\x01\x82\xd3\xe4\x93\x02\x1d*\x1b/api/v1/configs/{config_id}\x12\x87\x01\n\x0fGetConfigSchema\x12$.modelwire.v1.GetConfigSchemaRequest\x1a%.modelwire.v1.GetConfigSchemaResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x17/api/v1/configs/$schemab\x06schema\x12{\n\x0eGetConfigStats\x12#.modelwire.v1.GetConfigStatsRequest\x1a$.modelwire.v1.GetConfigStatsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/api/v1/configs/$stats\x12\xa5\x01\n\x13ListConfigArtifacts\x12(.modelwire.v1.ListConfigArtifactsRequest\x1a).modelwire.v1.ListConfigArtifactsResponse\"9\x82\xd3\xe4\x93\x02\x33\x12&/api/v1/configs/{config_id}/$artifactsb\tartifacts\x12\x91\x01\n\x0cLinkArtifact\x12!.modelwire.v1.LinkArtifactRequest\x1a\".modelwire.v1.LinkArtifactResponse\":\xa8\xb6\x18\xcc\x01\x82\xd3\xe4\x93\x02/\"*/api/v1/configs/{config_id}/$link-artifact:\x01*\x12\x99\x01\n\x0eUnlinkArtifact\x12#.modelwire.v1.UnlinkArtifactRequest\x1a$.modelwire.v1.UnlinkArtifactResponse\"<\xa8\xb6\x18\xcc\x01\x82\xd3\xe4\x93\x02\x31\",/api/v1/configs/{config_id}/$unlink-artifact:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelwire.v1.config_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CREATECONFIGREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_CREATECONFIGREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_GETCONFIGREQUEST'].fields_by_name['config_id']._loaded_options = None
+  _globals['_GETCONFIGREQUEST'].fields_by_name['config_id']._serialized_options = b'\342A\001\002'
+  _globals['_UPDATECONFIGREQUEST'].fields_by_name['config_id']._loaded_options = None
+  _globals['_UPDATECONFIGREQUEST'].fields_by_name['config_id']._serialized_options = b'\342A\001\002'
+  _globals['_UPDATECONFIGREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UPDATECONFIGREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_UPDATECONFIGREQUEST'].fields_by_name['data']._loaded_options = None
+  _globals['_UPDATECONFIGREQUEST'].fields_by_name['data']._serialized_options = b'\342A\001\002'
+  _globals['_DELETECONFIGREQUEST'].fields_by_name['config_id']._loaded_options = None
+  _globals['_DELETECONFIGREQUEST'].fields_by_name['config_id']._serialized_options = b'\342A\001\002'
+  _globals['_LISTCONFIGARTIFACTSREQUEST'].fields_by_name['config_id']._loaded_options = None
+  _globals['_LISTCONFIGARTIFACTSREQUEST'].fields_by_name['config_id']._serialized_options = b'\342A\001\002'
+  _globals['_LINKARTIFACTREQUEST'].fields_by_name['config_id']._loaded_options = None
+  _globals['_LINKARTIFACTREQUEST'].fields_by_name['config_id']._serialized_options = b'\342A\001\002'
+  _globals['_LINKARTIFACTREQUEST'].fields_by_name['artifact_id']._loaded_options = None
+  _globals['_LINKARTIFACTREQUEST'].fields_by_name['artifact_id']._serialized_options = b'\342A\001\002'
+  _globals['_UNLINKARTIFACTREQUEST'].fields_by_name['config_id']._loaded_options = None
+  _globals['_UNLINKARTIFACTREQUEST'].fields_by_name['config_id']._serialized_options = b'\342A\001\002'
+  _globals['_UNLINKARTIFACTREQUEST'].fields_by_name['artifact_id']._loaded_options = None
+  _globals['_UNLINKARTIFACTREQUEST'].fields_by_name['artifact_id']._serialized_options = b'\342A\001\002'
   _globals['_CONFIGSERVICE'].methods_by_name['CreateConfig']._loaded_options = None
   _globals['_CONFIGSERVICE'].methods_by_name['CreateConfig']._serialized_options = b'\250\266\030\311\001\202\323\344\223\002\034\"\017/api/v1/configs:\001*b\006config'
   _globals['_CONFIGSERVICE'].methods_by_name['GetConfig']._loaded_options = None
@@ -56,46 +79,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIGSERVICE'].methods_by_name['LinkArtifact']._serialized_options = b'\250\266\030\314\001\202\323\344\223\002/\"*/api/v1/configs/{config_id}/$link-artifact:\001*'
   _globals['_CONFIGSERVICE'].methods_by_name['UnlinkArtifact']._loaded_options = None
   _globals['_CONFIGSERVICE'].methods_by_name['UnlinkArtifact']._serialized_options = b'\250\266\030\314\001\202\323\344\223\0021\",/api/v1/configs/{config_id}/$unlink-artifact:\001*'
-  _globals['_CREATECONFIGREQUEST']._serialized_start=196
-  _globals['_CREATECONFIGREQUEST']._serialized_end=335
-  _globals['_CREATECONFIGRESPONSE']._serialized_start=337
-  _globals['_CREATECONFIGRESPONSE']._serialized_end=397
-  _globals['_GETCONFIGREQUEST']._serialized_start=399
-  _globals['_GETCONFIGREQUEST']._serialized_end=436
-  _globals['_GETCONFIGRESPONSE']._serialized_start=438
-  _globals['_GETCONFIGRESPONSE']._serialized_end=495
-  _globals['_LISTCONFIGSREQUEST']._serialized_start=497
-  _globals['_LISTCONFIGSREQUEST']._serialized_end=617
-  _globals['_LISTCONFIGSRESPONSE']._serialized_start=619
-  _globals['_LISTCONFIGSRESPONSE']._serialized_end=724
-  _globals['_UPDATECONFIGREQUEST']._serialized_start=726
-  _globals['_UPDATECONFIGREQUEST']._serialized_end=853
-  _globals['_UPDATECONFIGRESPONSE']._serialized_start=855
-  _globals['_UPDATECONFIGRESPONSE']._serialized_end=915
-  _globals['_DELETECONFIGREQUEST']._serialized_start=917
-  _globals['_DELETECONFIGREQUEST']._serialized_end=977
-  _globals['_DELETECONFIGRESPONSE']._serialized_start=979
-  _globals['_DELETECONFIGRESPONSE']._serialized_end=1001
-  _globals['_GETCONFIGSCHEMAREQUEST']._serialized_start=1003
-  _globals['_GETCONFIGSCHEMAREQUEST']._serialized_end=1046
-  _globals['_GETCONFIGSCHEMARESPONSE']._serialized_start=1048
-  _globals['_GETCONFIGSCHEMARESPONSE']._serialized_end=1114
-  _globals['_GETCONFIGSTATSREQUEST']._serialized_start=1116
-  _globals['_GETCONFIGSTATSREQUEST']._serialized_end=1139
-  _globals['_GETCONFIGSTATSRESPONSE']._serialized_start=1141
-  _globals['_GETCONFIGSTATSRESPONSE']._serialized_end=1180
-  _globals['_LISTCONFIGARTIFACTSREQUEST']._serialized_start=1182
-  _globals['_LISTCONFIGARTIFACTSREQUEST']._serialized_end=1229
-  _globals['_LISTCONFIGARTIFACTSRESPONSE']._serialized_start=1231
-  _globals['_LISTCONFIGARTIFACTSRESPONSE']._serialized_end=1303
-  _globals['_LINKARTIFACTREQUEST']._serialized_start=1305
-  _globals['_LINKARTIFACTREQUEST']._serialized_end=1366
-  _globals['_LINKARTIFACTRESPONSE']._serialized_start=1368
-  _globals['_LINKARTIFACTRESPONSE']._serialized_end=1390
-  _globals['_UNLINKARTIFACTREQUEST']._serialized_start=1392
-  _globals['_UNLINKARTIFACTREQUEST']._serialized_end=1455
-  _globals['_UNLINKARTIFACTRESPONSE']._serialized_start=1457
-  _globals['_UNLINKARTIFACTRESPONSE']._serialized_end=1481
-  _globals['_CONFIGSERVICE']._serialized_start=1484
-  _globals['_CONFIGSERVICE']._serialized_end=2868
+  _globals['_CREATECONFIGREQUEST']._serialized_start=229
+  _globals['_CREATECONFIGREQUEST']._serialized_end=374
+  _globals['_CREATECONFIGRESPONSE']._serialized_start=376
+  _globals['_CREATECONFIGRESPONSE']._serialized_end=436
+  _globals['_GETCONFIGREQUEST']._serialized_start=438
+  _globals['_GETCONFIGREQUEST']._serialized_end=481
+  _globals['_GETCONFIGRESPONSE']._serialized_start=483
+  _globals['_GETCONFIGRESPONSE']._serialized_end=540
+  _globals['_LISTCONFIGSREQUEST']._serialized_start=542
+  _globals['_LISTCONFIGSREQUEST']._serialized_end=662
+  _globals['_LISTCONFIGSRESPONSE']._serialized_start=664
+  _globals['_LISTCONFIGSRESPONSE']._serialized_end=769
+  _globals['_UPDATECONFIGREQUEST']._serialized_start=772
+  _globals['_UPDATECONFIGREQUEST']._serialized_end=917
+  _globals['_UPDATECONFIGRESPONSE']._serialized_start=919
+  _globals['_UPDATECONFIGRESPONSE']._serialized_end=979
+  _globals['_DELETECONFIGREQUEST']._serialized_start=981
+  _globals['_DELETECONFIGREQUEST']._serialized_end=1047
+  _globals['_DELETECONFIGRESPONSE']._serialized_start=1049
+  _globals['_DELETECONFIGRESPONSE']._serialized_end=1071
+  _globals['_GETCONFIGSCHEMAREQUEST']._serialized_start=1073
+  _globals['_GETCONFIGSCHEMAREQUEST']._serialized_end=1116
+  _globals['_GETCONFIGSCHEMARESPONSE']._serialized_start=1118
+  _globals['_GETCONFIGSCHEMARESPONSE']._serialized_end=1184
+  _globals['_GETCONFIGSTATSREQUEST']._serialized_start=1186
+  _globals['_GETCONFIGSTATSREQUEST']._serialized_end=1209
+  _globals['_GETCONFIGSTATSRESPONSE']._serialized_start=1211
+  _globals['_GETCONFIGSTATSRESPONSE']._serialized_end=1250
+  _globals['_LISTCONFIGARTIFACTSREQUEST']._serialized_start=1252
+  _globals['_LISTCONFIGARTIFACTSREQUEST']._serialized_end=1305
+  _globals['_LISTCONFIGARTIFACTSRESPONSE']._serialized_start=1307
+  _globals['_LISTCONFIGARTIFACTSRESPONSE']._serialized_end=1379
+  _globals['_LINKARTIFACTREQUEST']._serialized_start=1381
+  _globals['_LINKARTIFACTREQUEST']._serialized_end=1454
+  _globals['_LINKARTIFACTRESPONSE']._serialized_start=1456
+  _globals['_LINKARTIFACTRESPONSE']._serialized_end=1478
+  _globals['_UNLINKARTIFACTREQUEST']._serialized_start=1480
+  _globals['_UNLINKARTIFACTREQUEST']._serialized_end=1555
+  _globals['_UNLINKARTIFACTRESPONSE']._serialized_start=1557
+  _globals['_UNLINKARTIFACTRESPONSE']._serialized_end=1581
+  _globals['_CONFIGSERVICE']._serialized_start=1584
+  _globals['_CONFIGSERVICE']._serialized_end=2968
 # @@protoc_insertion_point(module_scope)

@@ -23,73 +23,82 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from modelwire.v1 import error_pb2 as modelwire_dot_v1_dot_error__pb2
 from modelwire.v1 import options_pb2 as modelwire_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emodelwire/v1/job_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18modelwire/v1/error.proto\x1a\x1amodelwire/v1/options.proto\"\xa3\x05\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.modelwire.v1.JobStatus\x12\x30\n\x0csubmitted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05\x65rror\x18\x06 \x01(\tH\x00\x88\x01\x01\x12\x1c\n\x0f\x65rror_traceback\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x0b\x61rtifact_id\x18\x08 \x01(\t\x12#\n\x04kind\x18\t \x01(\x0e\x32\x15.modelwire.v1.JobKind\x12\x11\n\trunner_id\x18\n \x01(\t\x12\x11\n\tconfig_id\x18\x0b \x01(\t\x12\x10\n\x08model_id\x18\x0c \x01(\t\x12/\n\x0c\x65rror_reason\x18\r \x01(\x0e\x32\x19.modelwire.v1.ErrorReason\x12\r\n\x05stage\x18\x0e \x01(\t\x12\x15\n\x08progress\x18\x0f \x01(\x01H\x02\x88\x01\x01\x12\x0f\n\x07\x61ttempt\x18\x10 \x01(\x05\x12\x15\n\rlast_sequence\x18\x11 \x01(\x03\x12*\n\x07timeout\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10\x63\x61ncel_requested\x18\x13 \x01(\x08\x12\x10\n\x08priority\x18\x14 \x01(\x05\x12.\n\nnot_before\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_errorB\x12\n\x10_error_tracebackB\x0b\n\t_progress\"\xa3\x03\n\x08JobEvent\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x05state\x18\x04 \x01(\x0b\x32\x1a.modelwire.v1.StateChangedH\x00\x12+\n\x05stage\x18\x05 \x01(\x0b\x32\x1a.modelwire.v1.StageChangedH\x00\x12\x32\n\x08progress\x18\x06 \x01(\x0b\x32\x1e.modelwire.v1.ProgressReportedH\x00\x12$\n\x03log\x18\x07 \x01(\x0b\x32\x15.modelwire.v1.LogLineH\x00\x12.\n\x06metric\x18\x08 \x01(\x0b\x32\x1c.modelwire.v1.MetricReportedH\x00\x12.\n\x08\x61rtifact\x18\t \x01(\x0b\x32\x1a.modelwire.v1.ArtifactMadeH\x00\x12,\n\theartbeat\x18\n \x01(\x0b\x32\x17.modelwire.v1.HeartbeatH\x00\x42\t\n\x07payload\"\x93\x01\n\x0cStateChanged\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.modelwire.v1.JobStatus\x12)\n\x06reason\x18\x02 \x01(\x0e\x32\x19.modelwire.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\"\x1d\n\x0cStageChanged\x12\r\n\x05stage\x18\x01 \x01(\t\"5\n\x10ProgressReported\x12\x10\n\x08\x66raction\x18\x01 \x01(\x01\x12\x0f\n\x07message\x18\x02 \x01(\t\"_\n\x07LogLine\x12\'\n\x06source\x18\x01 \x01(\x0e\x32\x17.modelwire.v1.LogSource\x12\r\n\x05level\x18\x02 \x01(\t\x12\x0e\n\x06logger\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"I\n\x0eMetricReported\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\x04step\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_step\"G\n\x0c\x41rtifactMade\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_size\x18\x03 \x01(\x03\"\x0b\n\tHeartbeat\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"0\n\x0eGetJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.modelwire.v1.Job\"\xc1\x01\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12.\n\rstatus_filter\x18\x04 \x01(\x0e\x32\x17.modelwire.v1.JobStatus\x12#\n\x04kind\x18\x05 \x01(\x0e\x32\x15.modelwire.v1.JobKind\x12\x11\n\trunner_id\x18\x06 \x01(\t\x12\x11\n\tconfig_id\x18\x07 \x01(\t\"`\n\x10ListJobsResponse\x12\x1f\n\x04jobs\x18\x01 \x03(\x0b\x32\x11.modelwire.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"\x8e\x01\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14\x63\x61ncel_on_disconnect\x18\x04 \x01(\x08\"9\n\x10WatchJobResponse\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.modelwire.v1.JobEvent\"3\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"3\n\x11\x43\x61ncelJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.modelwire.v1.Job\"\"\n\x10\x44\x65leteJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteJobResponse*\xa1\x01\n\tJobStatus\x12\x1a\n\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12JOB_STATUS_PENDING\x10\x01\x12\x16\n\x12JOB_STATUS_RUNNING\x10\x02\x12\x18\n\x14JOB_STATUS_COMPLETED\x10\x03\x12\x15\n\x11JOB_STATUS_FAILED\x10\x04\x12\x17\n\x13JOB_STATUS_CANCELED\x10\x05*M\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eJOB_KIND_TRAIN\x10\x01\x12\x14\n\x10JOB_KIND_PREDICT\x10\x02*m\n\tLogSource\x12\x1a\n\x16LOG_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_SOURCE_STDOUT\x10\x01\x12\x15\n\x11LOG_SOURCE_STDERR\x10\x02\x12\x16\n\x12LOG_SOURCE_LOGGING\x10\x03\x32\xbf\x04\n\nJobService\x12g\n\x06GetJob\x12\x1b.modelwire.v1.GetJobRequest\x1a\x1c.modelwire.v1.GetJobResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x15/api/v1/jobs/{job_id}b\x03job\x12\x65\n\x08ListJobs\x12\x1d.modelwire.v1.ListJobsRequest\x1a\x1e.modelwire.v1.ListJobsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x0c/api/v1/jobsb\x04jobs\x12r\n\x08WatchJob\x12\x1d.modelwire.v1.WatchJobRequest\x1a\x1e.modelwire.v1.WatchJobResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/jobs/{job_id}/$stream0\x01\x12{\n\tCancelJob\x12\x1e.modelwire.v1.CancelJobRequest\x1a\x1f.modelwire.v1.CancelJobResponse\"-\x82\xd3\xe4\x93\x02\'\"\x1d/api/v1/jobs/{job_id}/$cancel:\x01*b\x03job\x12p\n\tDeleteJob\x12\x1e.modelwire.v1.DeleteJobRequest\x1a\x1f.modelwire.v1.DeleteJobResponse\"\"\xa8\xb6\x18\xcc\x01\x82\xd3\xe4\x93\x02\x17*\x15/api/v1/jobs/{job_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emodelwire/v1/job_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18modelwire/v1/error.proto\x1a\x1amodelwire/v1/options.proto\"\xa3\x05\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.modelwire.v1.JobStatus\x12\x30\n\x0csubmitted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05\x65rror\x18\x06 \x01(\tH\x00\x88\x01\x01\x12\x1c\n\x0f\x65rror_traceback\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x0b\x61rtifact_id\x18\x08 \x01(\t\x12#\n\x04kind\x18\t \x01(\x0e\x32\x15.modelwire.v1.JobKind\x12\x11\n\trunner_id\x18\n \x01(\t\x12\x11\n\tconfig_id\x18\x0b \x01(\t\x12\x10\n\x08model_id\x18\x0c \x01(\t\x12/\n\x0c\x65rror_reason\x18\r \x01(\x0e\x32\x19.modelwire.v1.ErrorReason\x12\r\n\x05stage\x18\x0e \x01(\t\x12\x15\n\x08progress\x18\x0f \x01(\x01H\x02\x88\x01\x01\x12\x0f\n\x07\x61ttempt\x18\x10 \x01(\x05\x12\x15\n\rlast_sequence\x18\x11 \x01(\x03\x12*\n\x07timeout\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10\x63\x61ncel_requested\x18\x13 \x01(\x08\x12\x10\n\x08priority\x18\x14 \x01(\x05\x12.\n\nnot_before\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_errorB\x12\n\x10_error_tracebackB\x0b\n\t_progress\"\xa3\x03\n\x08JobEvent\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x05state\x18\x04 \x01(\x0b\x32\x1a.modelwire.v1.StateChangedH\x00\x12+\n\x05stage\x18\x05 \x01(\x0b\x32\x1a.modelwire.v1.StageChangedH\x00\x12\x32\n\x08progress\x18\x06 \x01(\x0b\x32\x1e.modelwire.v1.ProgressReportedH\x00\x12$\n\x03log\x18\x07 \x01(\x0b\x32\x15.modelwire.v1.LogLineH\x00\x12.\n\x06metric\x18\x08 \x01(\x0b\x32\x1c.modelwire.v1.MetricReportedH\x00\x12.\n\x08\x61rtifact\x18\t \x01(\x0b\x32\x1a.modelwire.v1.ArtifactMadeH\x00\x12,\n\theartbeat\x18\n \x01(\x0b\x32\x17.modelwire.v1.HeartbeatH\x00\x42\t\n\x07payload\"\x93\x01\n\x0cStateChanged\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.modelwire.v1.JobStatus\x12)\n\x06reason\x18\x02 \x01(\x0e\x32\x19.modelwire.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05stage\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\"\x1d\n\x0cStageChanged\x12\r\n\x05stage\x18\x01 \x01(\t\"5\n\x10ProgressReported\x12\x10\n\x08\x66raction\x18\x01 \x01(\x01\x12\x0f\n\x07message\x18\x02 \x01(\t\"_\n\x07LogLine\x12\'\n\x06source\x18\x01 \x01(\x0e\x32\x17.modelwire.v1.LogSource\x12\r\n\x05level\x18\x02 \x01(\t\x12\x0e\n\x06logger\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"I\n\x0eMetricReported\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\x04step\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_step\"G\n\x0c\x41rtifactMade\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_size\x18\x03 \x01(\x03\"\x0b\n\tHeartbeat\"%\n\rGetJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"0\n\x0eGetJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.modelwire.v1.Job\"\xc1\x01\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12.\n\rstatus_filter\x18\x04 \x01(\x0e\x32\x17.modelwire.v1.JobStatus\x12#\n\x04kind\x18\x05 \x01(\x0e\x32\x15.modelwire.v1.JobKind\x12\x11\n\trunner_id\x18\x06 \x01(\t\x12\x11\n\tconfig_id\x18\x07 \x01(\t\"`\n\x10ListJobsResponse\x12\x1f\n\x04jobs\x18\x01 \x03(\x0b\x32\x11.modelwire.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"\x94\x01\n\x0fWatchJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14\x63\x61ncel_on_disconnect\x18\x04 \x01(\x08\"9\n\x10WatchJobResponse\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.modelwire.v1.JobEvent\"9\n\x10\x43\x61ncelJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0f\n\x07message\x18\x02 \x01(\t\"3\n\x11\x43\x61ncelJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.modelwire.v1.Job\"(\n\x10\x44\x65leteJobRequest\x12\x14\n\x06job_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x13\n\x11\x44\x65leteJobResponse*\xa1\x01\n\tJobStatus\x12\x1a\n\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12JOB_STATUS_PENDING\x10\x01\x12\x16\n\x12JOB_STATUS_RUNNING\x10\x02\x12\x18\n\x14JOB_STATUS_COMPLETED\x10\x03\x12\x15\n\x11JOB_STATUS_FAILED\x10\x04\x12\x17\n\x13JOB_STATUS_CANCELED\x10\x05*M\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eJOB_KIND_TRAIN\x10\x01\x12\x14\n\x10JOB_KIND_PREDICT\x10\x02*m\n\tLogSource\x12\x1a\n\x16LOG_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_SOURCE_STDOUT\x10\x01\x12\x15\n\x11LOG_SOURCE_STDERR\x10\x02\x12\x16\n\x12LOG_SOURCE_LOGGING\x10\x03\x32\xe8\x04\n\nJobService\x12g\n\x06GetJob\x12\x1b.modelwire.v1.GetJobRequest\x1a\x1c.modelwire.v1.GetJobResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x15/api/v1/jobs/{job_id}b\x03job\x12\x65\n\x08ListJobs\x12\x1d.modelwire.v1.ListJobsRequest\x1a\x1e.modelwire.v1.ListJobsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x0c/api/v1/jobsb\x04jobs\x12\x9a\x01\n\x08WatchJob\x12\x1d.modelwire.v1.WatchJobRequest\x1a\x1e.modelwire.v1.WatchJobResponse\"M\x82\xd3\xe4\x93\x02G\x12\x1d/api/v1/jobs/{job_id}/$streamZ&\x12\x1d/api/v1/jobs/{job_id}/$eventsb\x05\x65vent0\x01\x12{\n\tCancelJob\x12\x1e.modelwire.v1.CancelJobRequest\x1a\x1f.modelwire.v1.CancelJobResponse\"-\x82\xd3\xe4\x93\x02\'\"\x1d/api/v1/jobs/{job_id}/$cancel:\x01*b\x03job\x12p\n\tDeleteJob\x12\x1e.modelwire.v1.DeleteJobRequest\x1a\x1f.modelwire.v1.DeleteJobResponse\"\"\xa8\xb6\x18\xcc\x01\x82\xd3\xe4\x93\x02\x17*\x15/api/v1/jobs/{job_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelwire.v1.job_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETJOBREQUEST'].fields_by_name['job_id']._loaded_options = None
+  _globals['_GETJOBREQUEST'].fields_by_name['job_id']._serialized_options = b'\342A\001\002'
+  _globals['_WATCHJOBREQUEST'].fields_by_name['job_id']._loaded_options = None
+  _globals['_WATCHJOBREQUEST'].fields_by_name['job_id']._serialized_options = b'\342A\001\002'
+  _globals['_CANCELJOBREQUEST'].fields_by_name['job_id']._loaded_options = None
+  _globals['_CANCELJOBREQUEST'].fields_by_name['job_id']._serialized_options = b'\342A\001\002'
+  _globals['_DELETEJOBREQUEST'].fields_by_name['job_id']._loaded_options = None
+  _globals['_DELETEJOBREQUEST'].fields_by_name['job_id']._serialized_options = b'\342A\001\002'
   _globals['_JOBSERVICE'].methods_by_name['GetJob']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['GetJob']._serialized_options = b'\202\323\344\223\002\034\022\025/api/v1/jobs/{job_id}b\003job'
   _globals['_JOBSERVICE'].methods_by_name['ListJobs']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['ListJobs']._serialized_options = b'\202\323\344\223\002\024\022\014/api/v1/jobsb\004jobs'
   _globals['_JOBSERVICE'].methods_by_name['WatchJob']._loaded_options = None
-  _globals['_JOBSERVICE'].methods_by_name['WatchJob']._serialized_options = b'\202\323\344\223\002\037\022\035/api/v1/jobs/{job_id}/$stream'
+  _globals['_JOBSERVICE'].methods_by_name['WatchJob']._serialized_options = b'\202\323\344\223\002G\022\035/api/v1/jobs/{job_id}/$streamZ&\022\035/api/v1/jobs/{job_id}/$eventsb\005event'
   _globals['_JOBSERVICE'].methods_by_name['CancelJob']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['CancelJob']._serialized_options = b'\202\323\344\223\002\'\"\035/api/v1/jobs/{job_id}/$cancel:\001*b\003job'
   _globals['_JOBSERVICE'].methods_by_name['DeleteJob']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['DeleteJob']._serialized_options = b'\250\266\030\314\001\202\323\344\223\002\027*\025/api/v1/jobs/{job_id}'
-  _globals['_JOBSTATUS']._serialized_start=2536
-  _globals['_JOBSTATUS']._serialized_end=2697
-  _globals['_JOBKIND']._serialized_start=2699
-  _globals['_JOBKIND']._serialized_end=2776
-  _globals['_LOGSOURCE']._serialized_start=2778
-  _globals['_LOGSOURCE']._serialized_end=2887
-  _globals['_JOB']._serialized_start=198
-  _globals['_JOB']._serialized_end=873
-  _globals['_JOBEVENT']._serialized_start=876
-  _globals['_JOBEVENT']._serialized_end=1295
-  _globals['_STATECHANGED']._serialized_start=1298
-  _globals['_STATECHANGED']._serialized_end=1445
-  _globals['_STAGECHANGED']._serialized_start=1447
-  _globals['_STAGECHANGED']._serialized_end=1476
-  _globals['_PROGRESSREPORTED']._serialized_start=1478
-  _globals['_PROGRESSREPORTED']._serialized_end=1531
-  _globals['_LOGLINE']._serialized_start=1533
-  _globals['_LOGLINE']._serialized_end=1628
-  _globals['_METRICREPORTED']._serialized_start=1630
-  _globals['_METRICREPORTED']._serialized_end=1703
-  _globals['_ARTIFACTMADE']._serialized_start=1705
-  _globals['_ARTIFACTMADE']._serialized_end=1776
-  _globals['_HEARTBEAT']._serialized_start=1778
-  _globals['_HEARTBEAT']._serialized_end=1789
-  _globals['_GETJOBREQUEST']._serialized_start=1791
-  _globals['_GETJOBREQUEST']._serialized_end=1822
-  _globals['_GETJOBRESPONSE']._serialized_start=1824
-  _globals['_GETJOBRESPONSE']._serialized_end=1872
-  _globals['_LISTJOBSREQUEST']._serialized_start=1875
-  _globals['_LISTJOBSREQUEST']._serialized_end=2068
-  _globals['_LISTJOBSRESPONSE']._serialized_start=2070
-  _globals['_LISTJOBSRESPONSE']._serialized_end=2166
-  _globals['_WATCHJOBREQUEST']._serialized_start=2169
-  _globals['_WATCHJOBREQUEST']._serialized_end=2311
-  _globals['_WATCHJOBRESPONSE']._serialized_start=2313
-  _globals['_WATCHJOBRESPONSE']._serialized_end=2370
-  _globals['_CANCELJOBREQUEST']._serialized_start=2372
-  _globals['_CANCELJOBREQUEST']._serialized_end=2423
-  _globals['_CANCELJOBRESPONSE']._serialized_start=2425
-  _globals['_CANCELJOBRESPONSE']._serialized_end=2476
-  _globals['_DELETEJOBREQUEST']._serialized_start=2478
-  _globals['_DELETEJOBREQUEST']._serialized_end=2512
-  _globals['_DELETEJOBRESPONSE']._serialized_start=2514
-  _globals['_DELETEJOBRESPONSE']._serialized_end=2533
-  _globals['_JOBSERVICE']._serialized_start=2890
-  _globals['_JOBSERVICE']._serialized_end=3465
+  _globals['_JOBSTATUS']._serialized_start=2593
+  _globals['_JOBSTATUS']._serialized_end=2754
+  _globals['_JOBKIND']._serialized_start=2756
+  _globals['_JOBKIND']._serialized_end=2833
+  _globals['_LOGSOURCE']._serialized_start=2835
+  _globals['_LOGSOURCE']._serialized_end=2944
+  _globals['_JOB']._serialized_start=231
+  _globals['_JOB']._serialized_end=906
+  _globals['_JOBEVENT']._serialized_start=909
+  _globals['_JOBEVENT']._serialized_end=1328
+  _globals['_STATECHANGED']._serialized_start=1331
+  _globals['_STATECHANGED']._serialized_end=1478
+  _globals['_STAGECHANGED']._serialized_start=1480
+  _globals['_STAGECHANGED']._serialized_end=1509
+  _globals['_PROGRESSREPORTED']._serialized_start=1511
+  _globals['_PROGRESSREPORTED']._serialized_end=1564
+  _globals['_LOGLINE']._serialized_start=1566
+  _globals['_LOGLINE']._serialized_end=1661
+  _globals['_METRICREPORTED']._serialized_start=1663
+  _globals['_METRICREPORTED']._serialized_end=1736
+  _globals['_ARTIFACTMADE']._serialized_start=1738
+  _globals['_ARTIFACTMADE']._serialized_end=1809
+  _globals['_HEARTBEAT']._serialized_start=1811
+  _globals['_HEARTBEAT']._serialized_end=1822
+  _globals['_GETJOBREQUEST']._serialized_start=1824
+  _globals['_GETJOBREQUEST']._serialized_end=1861
+  _globals['_GETJOBRESPONSE']._serialized_start=1863
+  _globals['_GETJOBRESPONSE']._serialized_end=1911
+  _globals['_LISTJOBSREQUEST']._serialized_start=1914
+  _globals['_LISTJOBSREQUEST']._serialized_end=2107
+  _globals['_LISTJOBSRESPONSE']._serialized_start=2109
+  _globals['_LISTJOBSRESPONSE']._serialized_end=2205
+  _globals['_WATCHJOBREQUEST']._serialized_start=2208
+  _globals['_WATCHJOBREQUEST']._serialized_end=2356
+  _globals['_WATCHJOBRESPONSE']._serialized_start=2358
+  _globals['_WATCHJOBRESPONSE']._serialized_end=2415
+  _globals['_CANCELJOBREQUEST']._serialized_start=2417
+  _globals['_CANCELJOBREQUEST']._serialized_end=2474
+  _globals['_CANCELJOBRESPONSE']._serialized_start=2476
+  _globals['_CANCELJOBRESPONSE']._serialized_end=2527
+  _globals['_DELETEJOBREQUEST']._serialized_start=2529
+  _globals['_DELETEJOBREQUEST']._serialized_end=2569
+  _globals['_DELETEJOBRESPONSE']._serialized_start=2571
+  _globals['_DELETEJOBRESPONSE']._serialized_end=2590
+  _globals['_JOBSERVICE']._serialized_start=2947
+  _globals['_JOBSERVICE']._serialized_end=3563
 # @@protoc_insertion_point(module_scope)

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from modelwire.v1 import frame_pb2 as modelwire_dot_v1_dot_frame__pb2
 from modelwire.v1 import run_info_pb2 as modelwire_dot_v1_dot_run__info__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!modelwire/v1/runner_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18modelwire/v1/frame.proto\x1a\x1bmodelwire/v1/run_info.proto\"\x14\n\x12ListRunnersRequest\"@\n\x13ListRunnersResponse\x12)\n\x07runners\x18\x01 \x03(\x0b\x32\x18.modelwire.v1.RunnerInfo\"%\n\x10GetRunnerRequest\x12\x11\n\trunner_id\x18\x01 \x01(\t\"\xd7\x01\n\x11GetRunnerResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.modelwire.v1.RunnerInfo\x12.\n\rconfig_schema\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x32\n\thierarchy\x18\x03 \x01(\x0b\x32\x1f.modelwire.v1.ArtifactHierarchy\x12\x36\n\x0c\x63\x61pabilities\x18\x04 \x01(\x0b\x32 .modelwire.v1.RunnerCapabilities\"\xf5\x02\n\nRunnerInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x33\n\x0emodel_metadata\x18\x05 \x01(\x0b\x32\x1b.modelwire.v1.ModelMetadata\x12-\n\x0bperiod_type\x18\x06 \x01(\x0e\x32\x18.modelwire.v1.PeriodType\x12\x1e\n\x16min_prediction_periods\x18\x07 \x01(\x05\x12\x1e\n\x16max_prediction_periods\x18\x08 \x01(\x05\x12\x33\n+allow_free_additional_continuous_covariates\x18\t \x01(\x08\x12\x1b\n\x13required_covariates\x18\n \x03(\t\x12\x14\n\x0crequires_geo\x18\x0b \x01(\x08\x42\x0e\n\x0c_description\"\xc3\x03\n\rModelMetadata\x12\x13\n\x06\x61uthor\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x61uthor_note\x18\x02 \x01(\tH\x01\x88\x01\x01\x12<\n\x16\x61uthor_assessed_status\x18\x03 \x01(\x0e\x32\x1c.modelwire.v1.AssessedStatus\x12\x1a\n\rcontact_email\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0corganization\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\"\n\x15organization_logo_url\x18\x06 \x01(\tH\x04\x88\x01\x01\x12\x1a\n\rcitation_info\x18\x07 \x01(\tH\x05\x88\x01\x01\x12\x1b\n\x0erepository_url\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x1e\n\x11\x64ocumentation_url\x18\t \x01(\tH\x07\x88\x01\x01\x42\t\n\x07_authorB\x0e\n\x0c_author_noteB\x10\n\x0e_contact_emailB\x0f\n\r_organizationB\x18\n\x16_organization_logo_urlB\x10\n\x0e_citation_infoB\x11\n\x0f_repository_urlB\x14\n\x12_documentation_url\"\x9d\x01\n\x11\x41rtifactHierarchy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x46\n\x0clevel_labels\x18\x02 \x03(\x0b\x32\x30.modelwire.v1.ArtifactHierarchy.LevelLabelsEntry\x1a\x32\n\x10LevelLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x7f\n\x12RunnerCapabilities\x12\x15\n\rframe_library\x18\x01 \x01(\t\x12\x1a\n\x12validates_training\x18\x02 \x01(\x08\x12\x1c\n\x14validates_prediction\x18\x03 \x01(\x08\x12\x18\n\x10reports_progress\x18\x04 \x01(\x08\"\xa8\x02\n\x14ValidateInputRequest\x12*\n\x04type\x18\x01 \x01(\x0e\x32\x1c.modelwire.v1.ValidationType\x12\x11\n\tconfig_id\x18\x02 \x01(\t\x12!\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12\x13\n\x0b\x61rtifact_id\x18\x04 \x01(\t\x12%\n\x08historic\x18\x05 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12#\n\x06\x66uture\x18\x06 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12$\n\x03geo\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x08run_info\x18\x08 \x01(\x0b\x32\x15.modelwire.v1.RunInfo\"_\n\x15ValidateInputResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12\x37\n\x0b\x64iagnostics\x18\x02 \x03(\x0b\x32\".modelwire.v1.ValidationDiagnostic\"\x87\x01\n\x14ValidationDiagnostic\x12\x32\n\x08severity\x18\x01 \x01(\x0e\x32 .modelwire.v1.ValidationSeverity\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x12\n\x05\x66ield\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_field\"\x8f\x03\n\x19GenerateSampleDataRequest\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.modelwire.v1.SampleDataKind\x12\x11\n\tconfig_id\x18\x02 \x01(\t\x12\x1a\n\rnum_locations\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bnum_periods\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x19\n\x0cnum_features\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12-\n\x0bperiod_type\x18\x06 \x01(\x0e\x32\x18.modelwire.v1.PeriodType\x12\'\n\x08geo_type\x18\x07 \x01(\x0e\x32\x15.modelwire.v1.GeoType\x12\x18\n\x0binclude_geo\x18\x08 \x01(\x08H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\t \x01(\x03H\x04\x88\x01\x01\x12\x11\n\trunner_id\x18\n \x01(\tB\x10\n\x0e_num_locationsB\x0e\n\x0c_num_periodsB\x0f\n\r_num_featuresB\x0e\n\x0c_include_geoB\x07\n\x05_seed\"\xd7\x01\n\x1aGenerateSampleDataResponse\x12!\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12\x16\n\tconfig_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12%\n\x08historic\x18\x03 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12#\n\x06\x66uture\x18\x04 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12$\n\x03geo\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructB\x0c\n\n_config_id*\xb7\x01\n\x0e\x41ssessedStatus\x12\x1f\n\x1b\x41SSESSED_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41SSESSED_STATUS_GRAY\x10\x01\x12\x17\n\x13\x41SSESSED_STATUS_RED\x10\x02\x12\x1a\n\x16\x41SSESSED_STATUS_ORANGE\x10\x03\x12\x1a\n\x16\x41SSESSED_STATUS_YELLOW\x10\x04\x12\x19\n\x15\x41SSESSED_STATUS_GREEN\x10\x05*o\n\nPeriodType\x12\x1b\n\x17PERIOD_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12PERIOD_TYPE_WEEKLY\x10\x01\x12\x17\n\x13PERIOD_TYPE_MONTHLY\x10\x02\x12\x13\n\x0fPERIOD_TYPE_ANY\x10\x03*i\n\x0eValidationType\x12\x1f\n\x1bVALIDATION_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15VALIDATION_TYPE_TRAIN\x10\x01\x12\x1b\n\x17VALIDATION_TYPE_PREDICT\x10\x02*\x97\x01\n\x12ValidationSeverity\x12#\n\x1fVALIDATION_SEVERITY_UNSPECIFIED\x10\x00\x12\x1d\n\x19VALIDATION_SEVERITY_ERROR\x10\x01\x12\x1f\n\x1bVALIDATION_SEVERITY_WARNING\x10\x02\x12\x1c\n\x18VALIDATION_SEVERITY_INFO\x10\x03*l\n\x0eSampleDataKind\x12 \n\x1cSAMPLE_DATA_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16SAMPLE_DATA_KIND_TRAIN\x10\x01\x12\x1c\n\x18SAMPLE_DATA_KIND_PREDICT\x10\x02*M\n\x07GeoType\x12\x18\n\x14GEO_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10GEO_TYPE_POLYGON\x10\x01\x12\x12\n\x0eGEO_TYPE_POINT\x10\x02\x32\x9e\x04\n\rRunnerService\x12t\n\x0bListRunners\x12 .modelwire.v1.ListRunnersRequest\x1a!.modelwire.v1.ListRunnersResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x0f/api/v1/runnersb\x07runners\x12\x87\x01\n\tGetRunner\x12\x1e.modelwire.v1.GetRunnerRequest\x1a\x1f.modelwire.v1.GetRunnerResponse\"9\x82\xd3\xe4\x93\x02\x33\x12\x1b/api/v1/runners/{runner_id}Z\x14\x12\x0c/api/v1/infob\x04info\x12y\n\rValidateInput\x12\".modelwire.v1.ValidateInputRequest\x1a#.modelwire.v1.ValidateInputResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/api/v1/ml/$validate:\x01*\x12\x91\x01\n\x12GenerateSampleData\x12\'.modelwire.v1.GenerateSampleDataRequest\x1a(.modelwire.v1.GenerateSampleDataResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /api/v1/ml/$generate-sample-datab\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!modelwire/v1/runner_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18modelwire/v1/frame.proto\x1a\x1bmodelwire/v1/run_info.proto\"\x14\n\x12ListRunnersRequest\"@\n\x13ListRunnersResponse\x12)\n\x07runners\x18\x01 \x03(\x0b\x32\x18.modelwire.v1.RunnerInfo\"%\n\x10GetRunnerRequest\x12\x11\n\trunner_id\x18\x01 \x01(\t\"\xd7\x01\n\x11GetRunnerResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.modelwire.v1.RunnerInfo\x12.\n\rconfig_schema\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x32\n\thierarchy\x18\x03 \x01(\x0b\x32\x1f.modelwire.v1.ArtifactHierarchy\x12\x36\n\x0c\x63\x61pabilities\x18\x04 \x01(\x0b\x32 .modelwire.v1.RunnerCapabilities\"\xf5\x02\n\nRunnerInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x33\n\x0emodel_metadata\x18\x05 \x01(\x0b\x32\x1b.modelwire.v1.ModelMetadata\x12-\n\x0bperiod_type\x18\x06 \x01(\x0e\x32\x18.modelwire.v1.PeriodType\x12\x1e\n\x16min_prediction_periods\x18\x07 \x01(\x05\x12\x1e\n\x16max_prediction_periods\x18\x08 \x01(\x05\x12\x33\n+allow_free_additional_continuous_covariates\x18\t \x01(\x08\x12\x1b\n\x13required_covariates\x18\n \x03(\t\x12\x14\n\x0crequires_geo\x18\x0b \x01(\x08\x42\x0e\n\x0c_description\"\xc3\x03\n\rModelMetadata\x12\x13\n\x06\x61uthor\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x61uthor_note\x18\x02 \x01(\tH\x01\x88\x01\x01\x12<\n\x16\x61uthor_assessed_status\x18\x03 \x01(\x0e\x32\x1c.modelwire.v1.AssessedStatus\x12\x1a\n\rcontact_email\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0corganization\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\"\n\x15organization_logo_url\x18\x06 \x01(\tH\x04\x88\x01\x01\x12\x1a\n\rcitation_info\x18\x07 \x01(\tH\x05\x88\x01\x01\x12\x1b\n\x0erepository_url\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x1e\n\x11\x64ocumentation_url\x18\t \x01(\tH\x07\x88\x01\x01\x42\t\n\x07_authorB\x0e\n\x0c_author_noteB\x10\n\x0e_contact_emailB\x0f\n\r_organizationB\x18\n\x16_organization_logo_urlB\x10\n\x0e_citation_infoB\x11\n\x0f_repository_urlB\x14\n\x12_documentation_url\"\x9d\x01\n\x11\x41rtifactHierarchy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x46\n\x0clevel_labels\x18\x02 \x03(\x0b\x32\x30.modelwire.v1.ArtifactHierarchy.LevelLabelsEntry\x1a\x32\n\x10LevelLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x7f\n\x12RunnerCapabilities\x12\x15\n\rframe_library\x18\x01 \x01(\t\x12\x1a\n\x12validates_training\x18\x02 \x01(\x08\x12\x1c\n\x14validates_prediction\x18\x03 \x01(\x08\x12\x18\n\x10reports_progress\x18\x04 \x01(\x08\"\xae\x02\n\x14ValidateInputRequest\x12\x30\n\x04type\x18\x01 \x01(\x0e\x32\x1c.modelwire.v1.ValidationTypeB\x04\xe2\x41\x01\x02\x12\x11\n\tconfig_id\x18\x02 \x01(\t\x12!\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12\x13\n\x0b\x61rtifact_id\x18\x04 \x01(\t\x12%\n\x08historic\x18\x05 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12#\n\x06\x66uture\x18\x06 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12$\n\x03geo\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x08run_info\x18\x08 \x01(\x0b\x32\x15.modelwire.v1.RunInfo\"_\n\x15ValidateInputResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12\x37\n\x0b\x64iagnostics\x18\x02 \x03(\x0b\x32\".modelwire.v1.ValidationDiagnostic\"\x87\x01\n\x14ValidationDiagnostic\x12\x32\n\x08severity\x18\x01 \x01(\x0e\x32 .modelwire.v1.ValidationSeverity\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x12\n\x05\x66ield\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_field\"\x8f\x03\n\x19GenerateSampleDataRequest\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.modelwire.v1.SampleDataKind\x12\x11\n\tconfig_id\x18\x02 \x01(\t\x12\x1a\n\rnum_locations\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bnum_periods\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x19\n\x0cnum_features\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12-\n\x0bperiod_type\x18\x06 \x01(\x0e\x32\x18.modelwire.v1.PeriodType\x12\'\n\x08geo_type\x18\x07 \x01(\x0e\x32\x15.modelwire.v1.GeoType\x12\x18\n\x0binclude_geo\x18\x08 \x01(\x08H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\t \x01(\x03H\x04\x88\x01\x01\x12\x11\n\trunner_id\x18\n \x01(\tB\x10\n\x0e_num_locationsB\x0e\n\x0c_num_periodsB\x0f\n\r_num_featuresB\x0e\n\x0c_include_geoB\x07\n\x05_seed\"\xd7\x01\n\x1aGenerateSampleDataResponse\x12!\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12\x16\n\tconfig_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12%\n\x08historic\x18\x03 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12#\n\x06\x66uture\x18\x04 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12$\n\x03geo\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructB\x0c\n\n_config_id*\xb7\x01\n\x0e\x41ssessedStatus\x12\x1f\n\x1b\x41SSESSED_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41SSESSED_STATUS_GRAY\x10\x01\x12\x17\n\x13\x41SSESSED_STATUS_RED\x10\x02\x12\x1a\n\x16\x41SSESSED_STATUS_ORANGE\x10\x03\x12\x1a\n\x16\x41SSESSED_STATUS_YELLOW\x10\x04\x12\x19\n\x15\x41SSESSED_STATUS_GREEN\x10\x05*o\n\nPeriodType\x12\x1b\n\x17PERIOD_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12PERIOD_TYPE_WEEKLY\x10\x01\x12\x17\n\x13PERIOD_TYPE_MONTHLY\x10\x02\x12\x13\n\x0fPERIOD_TYPE_ANY\x10\x03*i\n\x0eValidationType\x12\x1f\n\x1bVALIDATION_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15VALIDATION_TYPE_TRAIN\x10\x01\x12\x1b\n\x17VALIDATION_TYPE_PREDICT\x10\x02*\x97\x01\n\x12ValidationSeverity\x12#\n\x1fVALIDATION_SEVERITY_UNSPECIFIED\x10\x00\x12\x1d\n\x19VALIDATION_SEVERITY_ERROR\x10\x01\x12\x1f\n\x1bVALIDATION_SEVERITY_WARNING\x10\x02\x12\x1c\n\x18VALIDATION_SEVERITY_INFO\x10\x03*l\n\x0eSampleDataKind\x12 \n\x1cSAMPLE_DATA_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16SAMPLE_DATA_KIND_TRAIN\x10\x01\x12\x1c\n\x18SAMPLE_DATA_KIND_PREDICT\x10\x02*M\n\x07GeoType\x12\x18\n\x14GEO_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10GEO_TYPE_POLYGON\x10\x01\x12\x12\n\x0eGEO_TYPE_POINT\x10\x02\x32\x9e\x04\n\rRunnerService\x12t\n\x0bListRunners\x12 .modelwire.v1.ListRunnersRequest\x1a!.modelwire.v1.ListRunnersResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x0f/api/v1/runnersb\x07runners\x12\x87\x01\n\tGetRunner\x12\x1e.modelwire.v1.GetRunnerRequest\x1a\x1f.modelwire.v1.GetRunnerResponse\"9\x82\xd3\xe4\x93\x02\x33\x12\x1b/api/v1/runners/{runner_id}Z\x14\x12\x0c/api/v1/infob\x04info\x12y\n\rValidateInput\x12\".modelwire.v1.ValidateInputRequest\x1a#.modelwire.v1.ValidateInputResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/api/v1/ml/$validate:\x01*\x12\x91\x01\n\x12GenerateSampleData\x12\'.modelwire.v1.GenerateSampleDataRequest\x1a(.modelwire.v1.GenerateSampleDataResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /api/v1/ml/$generate-sample-datab\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ARTIFACTHIERARCHY_LEVELLABELSENTRY']._loaded_options = None
   _globals['_ARTIFACTHIERARCHY_LEVELLABELSENTRY']._serialized_options = b'8\001'
+  _globals['_VALIDATEINPUTREQUEST'].fields_by_name['type']._loaded_options = None
+  _globals['_VALIDATEINPUTREQUEST'].fields_by_name['type']._serialized_options = b'\342A\001\002'
   _globals['_RUNNERSERVICE'].methods_by_name['ListRunners']._loaded_options = None
   _globals['_RUNNERSERVICE'].methods_by_name['ListRunners']._serialized_options = b'\202\323\344\223\002\032\022\017/api/v1/runnersb\007runners'
   _globals['_RUNNERSERVICE'].methods_by_name['GetRunner']._loaded_options = None
@@ -45,46 +48,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNNERSERVICE'].methods_by_name['ValidateInput']._serialized_options = b'\202\323\344\223\002\031\"\024/api/v1/ml/$validate:\001*'
   _globals['_RUNNERSERVICE'].methods_by_name['GenerateSampleData']._loaded_options = None
   _globals['_RUNNERSERVICE'].methods_by_name['GenerateSampleData']._serialized_options = b'\202\323\344\223\002\"\022 /api/v1/ml/$generate-sample-data'
-  _globals['_ASSESSEDSTATUS']._serialized_start=2785
-  _globals['_ASSESSEDSTATUS']._serialized_end=2968
-  _globals['_PERIODTYPE']._serialized_start=2970
-  _globals['_PERIODTYPE']._serialized_end=3081
-  _globals['_VALIDATIONTYPE']._serialized_start=3083
-  _globals['_VALIDATIONTYPE']._serialized_end=3188
-  _globals['_VALIDATIONSEVERITY']._serialized_start=3191
-  _globals['_VALIDATIONSEVERITY']._serialized_end=3342
-  _globals['_SAMPLEDATAKIND']._serialized_start=3344
-  _globals['_SAMPLEDATAKIND']._serialized_end=3452
-  _globals['_GEOTYPE']._serialized_start=3454
-  _globals['_GEOTYPE']._serialized_end=3531
-  _globals['_LISTRUNNERSREQUEST']._serialized_start=166
-  _globals['_LISTRUNNERSREQUEST']._serialized_end=186
-  _globals['_LISTRUNNERSRESPONSE']._serialized_start=188
-  _globals['_LISTRUNNERSRESPONSE']._serialized_end=252
-  _globals['_GETRUNNERREQUEST']._serialized_start=254
-  _globals['_GETRUNNERREQUEST']._serialized_end=291
-  _globals['_GETRUNNERRESPONSE']._serialized_start=294
-  _globals['_GETRUNNERRESPONSE']._serialized_end=509
-  _globals['_RUNNERINFO']._serialized_start=512
-  _globals['_RUNNERINFO']._serialized_end=885
-  _globals['_MODELMETADATA']._serialized_start=888
-  _globals['_MODELMETADATA']._serialized_end=1339
-  _globals['_ARTIFACTHIERARCHY']._serialized_start=1342
-  _globals['_ARTIFACTHIERARCHY']._serialized_end=1499
-  _globals['_ARTIFACTHIERARCHY_LEVELLABELSENTRY']._serialized_start=1449
-  _globals['_ARTIFACTHIERARCHY_LEVELLABELSENTRY']._serialized_end=1499
-  _globals['_RUNNERCAPABILITIES']._serialized_start=1501
-  _globals['_RUNNERCAPABILITIES']._serialized_end=1628
-  _globals['_VALIDATEINPUTREQUEST']._serialized_start=1631
-  _globals['_VALIDATEINPUTREQUEST']._serialized_end=1927
-  _globals['_VALIDATEINPUTRESPONSE']._serialized_start=1929
-  _globals['_VALIDATEINPUTRESPONSE']._serialized_end=2024
-  _globals['_VALIDATIONDIAGNOSTIC']._serialized_start=2027
-  _globals['_VALIDATIONDIAGNOSTIC']._serialized_end=2162
-  _globals['_GENERATESAMPLEDATAREQUEST']._serialized_start=2165
-  _globals['_GENERATESAMPLEDATAREQUEST']._serialized_end=2564
-  _globals['_GENERATESAMPLEDATARESPONSE']._serialized_start=2567
-  _globals['_GENERATESAMPLEDATARESPONSE']._serialized_end=2782
-  _globals['_RUNNERSERVICE']._serialized_start=3534
-  _globals['_RUNNERSERVICE']._serialized_end=4076
+  _globals['_ASSESSEDSTATUS']._serialized_start=2824
+  _globals['_ASSESSEDSTATUS']._serialized_end=3007
+  _globals['_PERIODTYPE']._serialized_start=3009
+  _globals['_PERIODTYPE']._serialized_end=3120
+  _globals['_VALIDATIONTYPE']._serialized_start=3122
+  _globals['_VALIDATIONTYPE']._serialized_end=3227
+  _globals['_VALIDATIONSEVERITY']._serialized_start=3230
+  _globals['_VALIDATIONSEVERITY']._serialized_end=3381
+  _globals['_SAMPLEDATAKIND']._serialized_start=3383
+  _globals['_SAMPLEDATAKIND']._serialized_end=3491
+  _globals['_GEOTYPE']._serialized_start=3493
+  _globals['_GEOTYPE']._serialized_end=3570
+  _globals['_LISTRUNNERSREQUEST']._serialized_start=199
+  _globals['_LISTRUNNERSREQUEST']._serialized_end=219
+  _globals['_LISTRUNNERSRESPONSE']._serialized_start=221
+  _globals['_LISTRUNNERSRESPONSE']._serialized_end=285
+  _globals['_GETRUNNERREQUEST']._serialized_start=287
+  _globals['_GETRUNNERREQUEST']._serialized_end=324
+  _globals['_GETRUNNERRESPONSE']._serialized_start=327
+  _globals['_GETRUNNERRESPONSE']._serialized_end=542
+  _globals['_RUNNERINFO']._serialized_start=545
+  _globals['_RUNNERINFO']._serialized_end=918
+  _globals['_MODELMETADATA']._serialized_start=921
+  _globals['_MODELMETADATA']._serialized_end=1372
+  _globals['_ARTIFACTHIERARCHY']._serialized_start=1375
+  _globals['_ARTIFACTHIERARCHY']._serialized_end=1532
+  _globals['_ARTIFACTHIERARCHY_LEVELLABELSENTRY']._serialized_start=1482
+  _globals['_ARTIFACTHIERARCHY_LEVELLABELSENTRY']._serialized_end=1532
+  _globals['_RUNNERCAPABILITIES']._serialized_start=1534
+  _globals['_RUNNERCAPABILITIES']._serialized_end=1661
+  _globals['_VALIDATEINPUTREQUEST']._serialized_start=1664
+  _globals['_VALIDATEINPUTREQUEST']._serialized_end=1966
+  _globals['_VALIDATEINPUTRESPONSE']._serialized_start=1968
+  _globals['_VALIDATEINPUTRESPONSE']._serialized_end=2063
+  _globals['_VALIDATIONDIAGNOSTIC']._serialized_start=2066
+  _globals['_VALIDATIONDIAGNOSTIC']._serialized_end=2201
+  _globals['_GENERATESAMPLEDATAREQUEST']._serialized_start=2204
+  _globals['_GENERATESAMPLEDATAREQUEST']._serialized_end=2603
+  _globals['_GENERATESAMPLEDATARESPONSE']._serialized_start=2606
+  _globals['_GENERATESAMPLEDATARESPONSE']._serialized_end=2821
+  _globals['_RUNNERSERVICE']._serialized_start=3573
+  _globals['_RUNNERSERVICE']._serialized_end=4115
 # @@protoc_insertion_point(module_scope)

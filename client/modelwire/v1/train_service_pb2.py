@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from modelwire.v1 import frame_pb2 as modelwire_dot_v1_dot_frame__pb2
@@ -30,25 +31,29 @@ from modelwire.v1 import options_pb2 as modelwire_dot_v1_dot_options__pb2
 from modelwire.v1 import run_info_pb2 as modelwire_dot_v1_dot_run__info__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n modelwire/v1/train_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18modelwire/v1/frame.proto\x1a\x1amodelwire/v1/options.proto\x1a\x1bmodelwire/v1/run_info.proto\"\x9c\x02\n\x0cTrainRequest\x12\x11\n\tconfig_id\x18\x01 \x01(\t\x12!\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12$\n\x03geo\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x08run_info\x18\x04 \x01(\x0b\x32\x15.modelwire.v1.RunInfo\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04tags\x18\x07 \x03(\t\x12\x10\n\x08model_id\x18\x08 \x01(\t\x12\x10\n\x08priority\x18\t \x01(\x05\x12\x15\n\rerrors_in_job\x18\n \x01(\x08\"E\n\rTrainResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"i\n\x12TrainStreamRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.modelwire.v1.TrainRequestH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\r\n\x03geo\x18\x03 \x01(\x0cH\x00\x42\x06\n\x04part\"K\n\x13TrainStreamResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t2\xd0\x01\n\x0cTrainService\x12\x63\n\x05Train\x12\x1a.modelwire.v1.TrainRequest\x1a\x1b.modelwire.v1.TrainResponse\"!\xa8\xb6\x18\xca\x01\x82\xd3\xe4\x93\x02\x16\"\x11/api/v1/ml/$train:\x01*\x12[\n\x0bTrainStream\x12 .modelwire.v1.TrainStreamRequest\x1a!.modelwire.v1.TrainStreamResponse\"\x05\xa8\xb6\x18\xca\x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n modelwire/v1/train_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18modelwire/v1/frame.proto\x1a\x1amodelwire/v1/options.proto\x1a\x1bmodelwire/v1/run_info.proto\"\xa8\x02\n\x0cTrainRequest\x12\x17\n\tconfig_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\'\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x13.modelwire.v1.FrameB\x04\xe2\x41\x01\x02\x12$\n\x03geo\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x08run_info\x18\x04 \x01(\x0b\x32\x15.modelwire.v1.RunInfo\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04tags\x18\x07 \x03(\t\x12\x10\n\x08model_id\x18\x08 \x01(\t\x12\x10\n\x08priority\x18\t \x01(\x05\x12\x15\n\rerrors_in_job\x18\n \x01(\x08\"E\n\rTrainResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"i\n\x12TrainStreamRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.modelwire.v1.TrainRequestH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\r\n\x03geo\x18\x03 \x01(\x0cH\x00\x42\x06\n\x04part\"K\n\x13TrainStreamResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t2\xd0\x01\n\x0cTrainService\x12\x63\n\x05Train\x12\x1a.modelwire.v1.TrainRequest\x1a\x1b.modelwire.v1.TrainResponse\"!\xa8\xb6\x18\xca\x01\x82\xd3\xe4\x93\x02\x16\"\x11/api/v1/ml/$train:\x01*\x12[\n\x0bTrainStream\x12 .modelwire.v1.TrainStreamRequest\x1a!.modelwire.v1.TrainStreamResponse\"\x05\xa8\xb6\x18\xca\x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelwire.v1.train_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TRAINREQUEST'].fields_by_name['config_id']._loaded_options = None
+  _globals['_TRAINREQUEST'].fields_by_name['config_id']._serialized_options = b'\342A\001\002'
+  _globals['_TRAINREQUEST'].fields_by_name['data']._loaded_options = None
+  _globals['_TRAINREQUEST'].fields_by_name['data']._serialized_options = b'\342A\001\002'
   _globals['_TRAINSERVICE'].methods_by_name['Train']._loaded_options = None
   _globals['_TRAINSERVICE'].methods_by_name['Train']._serialized_options = b'\250\266\030\312\001\202\323\344\223\002\026\"\021/api/v1/ml/$train:\001*'
   _globals['_TRAINSERVICE'].methods_by_name['TrainStream']._loaded_options = None
   _globals['_TRAINSERVICE'].methods_by_name['TrainStream']._serialized_options = b'\250\266\030\312\001'
-  _globals['_TRAINREQUEST']._serialized_start=226
-  _globals['_TRAINREQUEST']._serialized_end=510
-  _globals['_TRAINRESPONSE']._serialized_start=512
-  _globals['_TRAINRESPONSE']._serialized_end=581
-  _globals['_TRAINSTREAMREQUEST']._serialized_start=583
-  _globals['_TRAINSTREAMREQUEST']._serialized_end=688
-  _globals['_TRAINSTREAMRESPONSE']._serialized_start=690
-  _globals['_TRAINSTREAMRESPONSE']._serialized_end=765
-  _globals['_TRAINSERVICE']._serialized_start=768
-  _globals['_TRAINSERVICE']._serialized_end=976
+  _globals['_TRAINREQUEST']._serialized_start=259
+  _globals['_TRAINREQUEST']._serialized_end=555
+  _globals['_TRAINRESPONSE']._serialized_start=557
+  _globals['_TRAINRESPONSE']._serialized_end=626
+  _globals['_TRAINSTREAMREQUEST']._serialized_start=628
+  _globals['_TRAINSTREAMREQUEST']._serialized_end=733
+  _globals['_TRAINSTREAMRESPONSE']._serialized_start=735
+  _globals['_TRAINSTREAMRESPONSE']._serialized_end=810
+  _globals['_TRAINSERVICE']._serialized_start=813
+  _globals['_TRAINSERVICE']._serialized_end=1021
 # @@protoc_insertion_point(module_scope)
