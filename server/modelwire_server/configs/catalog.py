@@ -174,6 +174,8 @@ def check_name(name: str) -> list[FieldViolation]:
         return [FieldViolation("name", "must not be empty")]
     if len(name) > LONGEST_NAME:
         return [FieldViolation("name", f"has {len(name)} characters; at most {LONGEST_NAME} are allowed")]
+    if "\0" in name:
+        return [FieldViolation("name", "holds the character NUL, which no database stores")]
     return []
 
 

@@ -60,6 +60,7 @@ def test_lists_come_in_pages(run: Any, refusal: Any) -> None:
         (pb.CreateConfigRequest(name="x", request_id="r" * 101), "INVALID_FIELD", ["request_id"]),
         (pb.CreateConfigRequest(name="x", id="no", request_id="r" * 101), "INVALID_FIELD", ["id", "request_id"]),
         (pb.CreateConfigRequest(name="", tags=["a b"]), "INVALID_FIELD", ["name", "tags[0]"]),
+        (pb.CreateConfigRequest(name="a\0b"), "INVALID_FIELD", ["name"]),
         (pb.CreateConfigRequest(name="x", data=struct(factor="many")), "INVALID_CONFIG", ["data.factor"]),
         (pb.CreateConfigRequest(name="x", data=struct(deep={"list": [float("nan")]})), "INVALID_FIELD", ["data.deep.list[0]"]),
         (pb.CreateConfigRequest(name="x", runner_id="nobody"), "RUNNER_NOT_FOUND", []),
