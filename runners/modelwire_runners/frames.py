@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from .mixed import is_mixed, mixed_array, mixed_values
+
 # The column that an array or list of bare values becomes.
 VALUES_COLUMN = "prediction"
 
@@ -42,7 +44,18 @@ def to_library(table: pa.Table, library: FrameLibrary) -> Any:
         # polars gives a name to a column that has an empty one.
         frame.columns = table.column_names  # type: ignore[union-attr]
         return frame
-    return table.to_pandas()
+    return _to_pandas(table)
+
+
+def _to_pandas(table: pa.Table) -> Any:
+    """Mixed columns hold Python's own values."""
+    import pandas
+
+    frame = table.to_pandas()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if is_mixed(column.type) and name in frame.columns:
+            frame[name] = pandas.Series(mixed_values(column), index=frame.index, dtype=object)
+    return frame
 
 
 def to_table(result: Any) -> pa.Table:
@@ -69,9 +82,33 @@ def _from_frame(frame: Any) -> pa.Table:
     if type(frame).__module__.partition(".")[0] == "pandas":
         if len(set(names)) < len(names):
             raise TypeError(f"column names repeat: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
-        return pa.Table.from_pandas(frame)
+        return _from_pandas(frame)
     # polars aborts the process when a name in its C stream holds a NUL; its own conversion only raises.
     return frame.to_arrow() if hasattr(frame, "to_arrow") else pa.table(frame)
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    """Columns of objects whose values have no type in common become mixed columns."""
+    try:
+        return pa.Table.from_pandas(frame)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        mixed = {place: array for place in range(frame.shape[1]) if (array := _mixed_column(frame.iloc[:, place])) is not None}
+        table = pa.Table.from_pandas(frame.iloc[:, [place for place in range(frame.shape[1]) if place not in mixed]])
+    for place, array in mixed.items():
+        table = table.add_column(place, str(frame.columns[place]), array)
+    return table
+
+
+def _mixed_column(values: Any) -> pa.Array | None:
+    """The array for a column that no type of Arrow's fits; None if there is one, or if it holds more than JSON knows."""
+    try:
+        pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        try:
+            return mixed_array(values.tolist())
+        except TypeError:
+            return None
+    return None
 
 
 def _from_values(result: Any) -> pa.Table:

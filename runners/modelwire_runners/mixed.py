@@ -19,8 +19,9 @@ def is_mixed(kind: pa.DataType) -> bool:
 
 
 def mixed_array(values: Iterable[Any]) -> pa.Array:
-    """Plain values (None, bool, int, float, str, lists and dicts of them) as JSON texts; None is a null. Raises TypeError for others."""
-    texts = [None if value is None else _text(value) for value in values]
+    """Plain values as JSON texts: None, bool, int, float, str, lists and dicts of them, and numpy's. NaN, infinities and None are
+    missing values. Raises TypeError for what JSON does not know."""
+    texts = [None if _is_missing(value) else _text(value) for value in values]
     return pa.ExtensionArray.from_storage(MIXED, pa.array(texts, pa.string()))
 
 
@@ -30,9 +31,31 @@ def mixed_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "null"
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_own)
+    except ValueError:  # NaN somewhere inside
+        return _text(_finite(value))
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    return None if _is_missing(value) else value
+
+
+def _own(value: Any) -> Any:
+    """Python's own value for one of numpy's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not known to JSON")
 
 
 def _value(text: str | None) -> Any:

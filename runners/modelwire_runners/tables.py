@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from .mixed import is_mixed, mixed_values
+
 _ROWS_AT_ONCE = 1 << 16
 _LARGEST_BLOCK = 1 << 30
 # How programs spell that there is no number.
@@ -84,6 +86,8 @@ def _lines(table: pa.Table) -> pa.Array:
 
 def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
+    if is_mixed(kind):
+        return _quoted(_texts(column))
     if isinstance(kind, pa.BaseExtensionType):
         return _cells(pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type))
     if pa.types.is_dictionary(kind):
@@ -99,6 +103,13 @@ def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if _is_bytes(kind):
         return _quoted(_each(column, lambda value: base64.b64encode(value).decode()).cast(pa.large_string()))
     return _quoted(_each(column, lambda value: json.dumps(value, ensure_ascii=False, default=str)).cast(pa.large_string()))
+
+
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Mixed values: text as it is, everything else as in JSON."""
+    values = mixed_values(column)
+    texts = [value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values]
+    return pa.chunked_array([pa.array(texts, pa.large_string())])
 
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,7 +1,8 @@
 """Frames as columns and rows, for people who type and for JSON: plain Python values to and from Arrow tables.
 
 JSON has one type for numbers. So a column whose numbers are all whole, up to 2^53, becomes 64-bit integers and any other column
-of numbers 64-bit floats, unless its type is declared; the same holds for the numbers inside lists and objects.
+of numbers 64-bit floats, unless its type is declared; the same holds for the numbers inside lists and objects. Values of different
+kinds make a mixed column where that is declared with the type any; elsewhere they are taken for a mistake.
 """
 
 import base64
@@ -14,6 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from modelwire_runners.mixed import is_mixed, mixed_array, mixed_values
 
 from .errors import FieldViolation, FrameTooLarge, InvalidFrame
 
@@ -112,6 +115,8 @@ def _array(name: str, values: Sequence[Any], info: ColumnInfo | None, field: str
             if value is not None and not check(value):
                 raise _invalid(f"{field}.data[{number}]", f"row {number + 1}, column {name!r}: {_shown(value)} is no {declared}")
         return _convert(name, [_converted(value, declared) for value in values], _ARROW_TYPES[declared], field)
+    if declared == "any" and len({_kind(value) for value in values if value is not None}) > 1:
+        return mixed_array(map(_whole_value, values))
     _check_one_kind(name, values, field)
     return _whole(_convert(name, values, None, field))
 
@@ -141,13 +146,17 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 }
 
 
+def _kind(value: Any) -> str:
+    return _NAMES.get(type(value), type(value).__name__)
+
+
 def _check_one_kind(name: str, values: Sequence[Any], field: str) -> None:
     """A column holds one kind of value: Arrow's own message would not say in which row another one turns up."""
     first = None
     for number, value in enumerate(values):
         if value is None:
             continue
-        kind = _NAMES.get(type(value), type(value).__name__)
+        kind = _kind(value)
         if first is None:
             first = kind
         elif kind != first:
@@ -166,6 +175,17 @@ def _whole(array: pa.Array) -> pa.Array:
         names = [kind.field(index).name for index in range(kind.num_fields)]
         return pa.StructArray.from_arrays(inner, names, mask=array.is_null() if array.null_count else None)
     return array
+
+
+def _whole_value(value: Any) -> Any:
+    match value:
+        case float():
+            return int(value) if value.is_integer() and abs(value) <= WHOLE else value
+        case list():
+            return [_whole_value(inner) for inner in value]
+        case dict():
+            return {key: _whole_value(inner) for key, inner in value.items()}
+    return value
 
 
 def _whole_numbers(array: pa.Array) -> pa.Array:
@@ -189,6 +209,8 @@ def info_of(field: pa.Field, kind: str) -> ColumnInfo:
 
 def _plain_column(column: pa.ChunkedArray) -> tuple[str, list[Any]]:
     """The type by which a column is described, and its values."""
+    if is_mixed(column.type):
+        return "any", [plain(value) for value in mixed_values(column)]
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     values, types = column.to_pylist(), pa.types
     if types.is_integer(kind):

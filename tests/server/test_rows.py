@@ -70,7 +70,7 @@ def test_types_can_be_declared(values: list[Any], declared: str, kind: pa.DataTy
         ([float("nan")], "integer", "nan is no integer"),
         ([2**64], "integer", "column 'x'"),
         ([1.0, "a"], "", "row 2, column 'x': text after a number"),
-        ([None, True, None, 1.0], "any", "row 4, column 'x': a number after a boolean"),
+        ([None, True, None, 1.0], "", "row 4, column 'x': a number after a boolean"),
         ([[1.0], ["a"]], "", "column 'x'"),
     ],
 )
@@ -107,6 +107,14 @@ def test_columns_come_back_with_their_description() -> None:
         [[1.0, "x"], [None, None]],
         [ColumnInfo("a", "number", "A", "The first"), ColumnInfo("b", "string")],
     )
+
+
+def test_a_column_declared_as_any_holds_values_of_any_kind() -> None:
+    rows: list[list[Any]] = [[True], [1.0], [None], ["a"], [[1.0, {"b": 2.5}]]]
+    table = table_from_rows(["x"], rows, [ColumnInfo("x", "any")])
+    assert table.schema.field("x").type == pa.json_()
+    assert table.column("x").to_pylist() == ["true", "1", None, '"a"', '[1,{"b":2.5}]']
+    assert rows_from_table(table) == (["x"], rows, [ColumnInfo("x", "any")])
 
 
 def test_rows_without_columns_stay_rows() -> None:
