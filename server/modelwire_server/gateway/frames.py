@@ -194,8 +194,8 @@ def _numbers(values: list[Any], integers: int) -> tuple[pa.Array, dict[str, str]
 def frame_to_json(table: pa.Table, known: Mapping[str, str] | None = None, max_bytes: int = MAX_BYTES) -> bytes:
     """The table as columns, data and schema. NaN and infinities become null, times ISO 8601, bytes Base64; numbers keep all digits.
 
-    `known` has the types of columns that are known otherwise than by their values. Raises FrameTooLarge if the values would take
-    more than about `max_bytes`, InvalidFrame for dates and decimals out of reach.
+    `known` has the types of columns that are known otherwise than by their values, such as those of a config. Raises FrameTooLarge
+    if the values would take more than about `max_bytes`, InvalidFrame for dates and decimals out of reach.
     """
     frame = {"columns": table.column_names, "data": _rows(table, max_bytes), "schema": {"fields": schema_fields(table, known)}}
     return _dumped(frame)
@@ -220,13 +220,22 @@ def frame_to_csv(table: pa.Table, max_bytes: int = MAX_BYTES) -> bytes:
 
 def schema_fields(table: pa.Table, known: Mapping[str, str] | None = None) -> list[dict[str, str]]:
     """What each column holds: `name`, `type` (string, integer, number, boolean, any) and `title` and `description` if it has any."""
-    types = _KNOWN | dict(known or {})
-    infos = [info_of(field, types.get(field.name) or _type_name(field.type)) for field in table.schema]
+    types = dict(known or {}) | _KNOWN
+    infos = [
+        info_of(field, types.get(field.name) or _type_of(column)) for field, column in zip(table.schema, table.columns, strict=True)
+    ]
     return [
         {"name": one.name, "type": one.type}
         | {key: text for key, text in (("title", one.title), ("description", one.description)) if text}
         for one in infos
     ]
+
+
+def _type_of(column: pa.ChunkedArray) -> str:
+    if not is_mixed(column.type):
+        return _type_name(column.type)
+    kinds = set(map(type, mixed_values(column))) - {type(None)}
+    return "integer" if kinds == {int} else "number" if kinds == {int, float} else "any"
 
 
 def _type_name(kind: pa.DataType) -> str:

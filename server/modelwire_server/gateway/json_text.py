@@ -11,7 +11,7 @@ _BEYOND_64_BITS = (b"0" * 20, b"-" + b"0" * 19)
 
 
 def parse_json(text: bytes) -> Any:
-    """The value of a JSON text, integers of any size exact. Raises ValueError for what is no JSON."""
+    """The value of a JSON text; integers have all their digits. Raises ValueError for what is no JSON, and for numbers beyond floats."""
     value = orjson.loads(text)
     digits = text.translate(_DIGITS)
     if not any(long in digits for long in _BEYOND_64_BITS):
