@@ -1,0 +1,235 @@
+"""Calls of the services in this process: no socket, no serialization, and the same interceptors around them."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+
+from .calls import CallFailed, Requests, Sending, Sent
+from .methods import call_path
+
+Handler = Any  # grpc.RpcMethodHandler, whose attributes the stubs do not know
+_Code = grpc.StatusCode
+
+
+class Registered:
+    """Stands for a server where services are registered: it passes them on, and keeps their handlers for calls from inside."""
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = cast("Any", server)
+        self.handlers: dict[str, Handler] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        self._server.add_registered_method_handlers(service, handlers)
+        self.handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+
+
+class InsideCalls:
+    """Calls handlers in tasks of their own, each with a context as gRPC's server would make it."""
+
+    def __init__(self, handlers: Mapping[str, Handler], interceptors: Sequence[grpc.aio.ServerInterceptor]) -> None:
+        """The interceptors must not be those of a server: they remember handlers that read bytes."""
+        self._plain = handlers
+        self._interceptors = interceptors
+        self._surrounded: dict[str, Handler] = {}
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def unary(self, rpc: MethodDescriptor, requests: Requests, sending: Sending) -> Message:
+        call = await self._begin(rpc, requests, sending, _refuse)
+        try:
+            await asyncio.wait({call.task}, timeout=sending.timeout)
+            return cast("Message", call.outcome())
+        finally:
+            call.task.cancel()
+
+    async def stream(self, rpc: MethodDescriptor, requests: Requests, sending: Sending) -> AsyncGenerator[Message, None]:
+        pipe = _Pipe()
+        call = await self._begin(rpc, requests, sending, pipe.put)
+        call.task.add_done_callback(lambda _: pipe.close())
+        timer = None if sending.timeout is None else asyncio.get_running_loop().call_later(sending.timeout, pipe.close)
+        try:
+            while (message := await pipe.get()) is not None:
+                yield message
+            call.outcome()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            call.task.cancel()
+
+    async def _begin(self, rpc: MethodDescriptor, requests: Requests, sending: Sending, write: Any) -> "_Call":
+        path = call_path(rpc)
+        handler = self._surrounded.get(path) or await self._surround(path)
+        behaviour: Callable[[Any, Any], Coroutine[Any, Any, Any]] = getattr(handler, _shape(handler))
+        sent = requests if isinstance(requests, Message) else Sent(requests)
+        context = InsideContext(sending, write)
+        task = asyncio.create_task(behaviour(sent if isinstance(sent, Message) else aiter(sent), context), name=path)
+        self._running.add(task)  # one that was told to stop may need a while
+        task.add_done_callback(self._running.discard)
+        return _Call(task, context, None if isinstance(sent, Message) else sent)
+
+    async def _surround(self, path: str) -> Handler:
+        if path not in self._plain:
+            raise CallFailed(_Code.UNIMPLEMENTED, f"there is no method {path}")
+        continuation: Callable[[Any], Awaitable[Handler]] = self._found
+        for interceptor in reversed(self._interceptors):
+            continuation = _link(interceptor, continuation)
+        self._surrounded[path] = await continuation(_Details(path))
+        return self._surrounded[path]
+
+    async def _found(self, details: "_Details") -> Handler:
+        """The handler for messages instead of bytes."""
+        handler = self._plain[details.method]
+        make = getattr(grpc, f"{_shape(handler)}_rpc_method_handler")
+        return make(getattr(handler, _shape(handler)))
+
+
+class _Call:
+    def __init__(self, task: "asyncio.Task[Any]", context: "InsideContext", sent: Sent | None) -> None:
+        self.task = task
+        self.context = context
+        self._sent = sent
+
+    def outcome(self) -> Any:
+        """What the method returned. Raises CallFailed, or the error of the stream of requests."""
+        if self._sent is not None and self._sent.error is not None:
+            raise self._sent.error
+        if not self.task.done():
+            raise CallFailed(_Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        if self.context.failure is not None:
+            raise self.context.failure
+        if self.task.cancelled():
+            raise CallFailed(_Code.CANCELLED, "the call was canceled")
+        if (error := self.task.exception()) is not None:
+            raise CallFailed(_Code.UNKNOWN, f"Unexpected {type(error)}: {error}")
+        return self.task.result()
+
+
+class _Details:
+    """grpc.HandlerCallDetails; the metadata of the first call of a method would not be that of the next."""
+
+    invocation_metadata = ()
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+
+def _link(interceptor: grpc.aio.ServerInterceptor, continuation: Any) -> Callable[[Any], Awaitable[Handler]]:
+    return lambda details: interceptor.intercept_service(continuation, details)
+
+
+def _shape(handler: Handler) -> str:
+    words = {False: "unary", True: "stream"}
+    return f"{words[handler.request_streaming]}_{words[handler.response_streaming]}"
+
+
+async def _refuse(message: Message) -> None:
+    raise grpc.aio.UsageError("a method with one answer returns it")
+
+
+class _Pipe:
+    """Hands messages over, one at a time: who writes waits until the one before is taken."""
+
+    def __init__(self) -> None:
+        self._message: Message | None = None
+        self._closed = False
+        self._there, self._taken = asyncio.Event(), asyncio.Event()
+
+    async def put(self, message: Message) -> None:
+        while self._message is not None:
+            self._taken.clear()
+            await self._taken.wait()
+        self._message = message
+        self._there.set()
+
+    async def get(self) -> Message | None:
+        """The next message; None after the last."""
+        while self._message is None:
+            if self._closed:
+                return None
+            self._there.clear()
+            await self._there.wait()
+        message, self._message = self._message, None
+        self._taken.set()
+        return message
+
+    def close(self) -> None:
+        self._closed = True
+        self._there.set()
+
+
+class InsideContext(grpc.aio.ServicerContext[Any, Any]):
+    """What a method knows of its call and does to it, without a connection."""
+
+    def __init__(self, sending: Sending, write: Callable[[Any], Awaitable[None]]) -> None:
+        self._sending = sending
+        self._write = write
+        self._trailer: tuple[tuple[str, str | bytes], ...] = ()
+        self._code, self._text = _Code.OK, ""
+        self._ends = None if sending.timeout is None else time.monotonic() + sending.timeout
+        self.failure: CallFailed | None = None
+
+    async def write(self, message: Any) -> None:
+        await self._write(message)
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any:
+        self._code, self._text, self._trailer = code, details, tuple(trailing_metadata or self._trailer)
+        self.failure = CallFailed.of(code, details, self._trailer)
+        raise grpc.aio.AbortError("Locally aborted.")
+
+    async def abort_with_status(self, status: Any) -> Any:
+        await self.abort(status.code, status.details, status.trailing_metadata)
+
+    async def read(self) -> Any:
+        raise grpc.aio.UsageError("the messages of a call come as an iterator")
+
+    async def send_initial_metadata(self, initial_metadata: Any) -> None:
+        """There is no place where it could go."""
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        self._trailer = tuple(trailing_metadata)
+
+    def trailing_metadata(self) -> Any:
+        return self._trailer
+
+    def invocation_metadata(self) -> Any:
+        return self._sending.metadata
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self._code = code
+
+    def set_details(self, details: str) -> None:
+        self._text = details
+
+    def code(self) -> Any:
+        return self._code
+
+    def details(self) -> str:
+        return self._text
+
+    def time_remaining(self) -> Any:
+        return None if self._ends is None else self._ends - time.monotonic()
+
+    def peer(self) -> str:
+        return self._sending.peer
+
+    def peer_identities(self) -> Any:
+        return None
+
+    def peer_identity_key(self) -> Any:
+        return None
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        return {}
+
+    def set_compression(self, compression: grpc.Compression) -> None:
+        """Nothing travels that could be compressed."""
+
+    def disable_next_message_compression(self) -> None:
+        """Nothing travels that could be compressed."""
