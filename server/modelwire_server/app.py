@@ -25,6 +25,7 @@ from .gateway.http import http_app
 from .inference.models import ModelCache
 from .inference.predictor import Predictor
 from .inference.scripts import ScriptPredictor
+from .job_metrics import JobMetrics, MeasuredExecutor
 from .jobs import store as job_store
 from .jobs.desk import JobDesk
 from .jobs.dispatcher import Capacity, Dispatcher
@@ -83,6 +84,7 @@ class Parts:
     dispatcher: Dispatcher
     upkeep: Upkeep
     listener: Listener
+    job_metrics: JobMetrics
 
 
 @asynccontextmanager
@@ -143,7 +145,7 @@ def assemble(ground: Ground) -> Parts:
         for gone in ids:
             models.forget(gone)
 
-    hub = JobHub()
+    hub, job_metrics = JobHub(), JobMetrics()
     limits = {runner.info.id: runner.max_pending for runner in runners.all() if runner.max_pending}
     queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs, max_pending_of=limits)
     configs = ConfigCatalog(database, runners, forget)
@@ -159,7 +161,7 @@ def assemble(ground: Ground) -> Parts:
         database=database,
         blobs=blobs,
         hub=hub,
-        executor=ground.executor,
+        executor=MeasuredExecutor(ground.executor, job_metrics),
         work={JobKind.TRAIN: training, JobKind.PREDICT: prediction},
         capacity=capacity_of(ground),
         worker_id=worker_id(ground.data_dir),
@@ -183,6 +185,7 @@ def assemble(ground: Ground) -> Parts:
         dispatcher=dispatcher,
         upkeep=upkeep_of(ground, forget),
         listener=listener_of(database, hub, dispatcher, models),
+        job_metrics=job_metrics,
     )
 
 
@@ -222,6 +225,7 @@ def listener_of(database: Database, hub: JobHub, dispatcher: Dispatcher, models:
 
 def metrics_of(ground: Ground, parts: Parts) -> ServerMetrics:
     metrics = ServerMetrics()
+    metrics.registry.register(parts.job_metrics)
     metrics.jobs_from(lambda: ground.database.read(job_store.count_by_status))
     metrics.stored_from(parts.upkeep.stored)
     metrics.gauge_from("models_bytes", "Size of the models in memory.", lambda: parts.models.bytes)

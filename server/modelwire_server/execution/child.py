@@ -27,6 +27,7 @@ from .content import load_model, read_frame, read_json, save_model, save_predict
 from .faults import fault_of, to_message
 from .interface import JobSpec
 from .linux import adopt_orphans, die_with_parent, flush_c_streams
+from .observations import observed
 from .offenders import type_name
 from .output import MAX_LINE
 from .randomness import ChosenSeeds
@@ -169,7 +170,9 @@ def _do(spec: JobSpec, control: Control, runners: Mapping[str, Runner]) -> int:
         if not isinstance(runner, ShellModelRunner):
             # A script has its own process, in which they are watched.
             _limit(limits)
-        control.send(_work(spec, runner, control))
+        with observed(spec.folder):
+            message = _work(spec, runner, control)
+        control.send(message)
     except BaseException as error:
         # What is left to do needs memory too.
         _lift_memory_limit()
