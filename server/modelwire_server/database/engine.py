@@ -111,7 +111,9 @@ class Database:
 
 def make_engine(url: str, readers: int) -> sa.Engine:
     """An engine whose connections are kept, one for each thread. Raises InvalidField if the URL is not of a database that can be used."""
-    engine = sa.create_engine(database_url(url), pool_size=2 * readers + 1, max_overflow=0, pool_use_lifo=True, pool_pre_ping=True)
+    target = database_url(url)
+    is_remote = target.get_backend_name() != "sqlite"
+    engine = sa.create_engine(target, pool_size=2 * readers + 1, max_overflow=0, pool_use_lifo=True, pool_pre_ping=is_remote)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite)
     # Tells this process's own notifications from those of others.

@@ -72,23 +72,23 @@ class JobDesk:
     async def watch(self, job_id: str, after_sequence: int, *, heartbeat: float) -> AsyncIterator[Event | None]:
         """The events after a sequence, then each new one, until the job has ended or is deleted; None when nothing happened for
         `heartbeat` seconds. Raises JobNotFound."""
-        await self.get(job_id)
         last = after_sequence
         with self._hub.subscribe(job_id) as news:
+            events = await self._events_after(job_id, last)
+            if not events:
+                await self.get(job_id)
             while True:
-                news.clear()
-                events = await self._events_after(job_id, last)
                 for event in events:
                     yield event
                     last = event.sequence
                 if ends_a_job(events) or (not events and await self._is_over(job_id, last)):
                     return
-                if len(events) == EVENTS_AT_ONCE:
-                    continue
-                self._seen[job_id] = last
-                # A quiet job costs a quiet watcher nothing but this.
-                while not await happens(news, within=heartbeat):
-                    yield None
+                if len(events) < EVENTS_AT_ONCE:
+                    self._seen[job_id] = last
+                    # A quiet job costs a quiet watcher nothing but this.
+                    while not await news.comes(within=heartbeat):
+                        yield None
+                events = news.take(after=last) or await self._events_after(job_id, last)
 
     def start(self) -> None:
         """Where other servers run jobs too, makes sure that a notification that is lost is no news that is lost."""
@@ -130,13 +130,3 @@ class JobDesk:
 def ends_a_job(events: Sequence[Event]) -> bool:
     """The change to a final state is always the last event of a job."""
     return bool(events) and events[-1].kind is EventKind.STATE and JobStatus(events[-1].data["status"]).is_final
-
-
-async def happens(event: asyncio.Event, *, within: float) -> bool:
-    """Whether the event is set before `within` seconds are over."""
-    try:
-        async with asyncio.timeout(within):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

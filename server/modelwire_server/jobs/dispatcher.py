@@ -21,7 +21,7 @@ from ..errors import Canceled, ModelwireError, StorageFull, StorageUnavailable, 
 from ..execution.interface import Completed, Executor, Failed, JobSpec, Made, Outcome, Stopped, StopReason, StopSignal
 from . import claims, store
 from .hub import JobHub
-from .model import Claim, Job, JobKind, JobStatus, NewEvent
+from .model import Claim, Event, Job, JobKind, JobStatus, NewEvent
 
 T = TypeVar("T")
 
@@ -205,8 +205,8 @@ class Dispatcher:
                 await self._settle(running, outcome)
         except Exception:
             log.exception("job cannot be settled", job_id=job.id)
-        finally:
             self._hub.notify(job.id)
+        finally:
             # After it was lost, the same job may be here again already.
             if self._running.get(job.id) is running:
                 del self._running[job.id]
@@ -218,8 +218,9 @@ class Dispatcher:
         return self._blobs.scratch / f"job-{job.id}-{job.attempt}"
 
     async def _clear(self, job: Job) -> None:
-        """Removes all that an attempt has left and nobody wants: on a full disk, only then there may be space to tell of its end."""
-        await asyncio.to_thread(shutil.rmtree, self._folder(job), ignore_errors=True)
+        """Removes all that an attempt has left."""
+        if (folder := self._folder(job)).exists():
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _run(self, running: Running, folder: Path) -> Outcome:
         job = running.job
@@ -228,7 +229,7 @@ class Dispatcher:
             told = await self._persist(lambda tx: store.append_events(tx, job.id, events, running.claim))
             if not told:
                 running.stop.set(StopReason.LOST)
-            self._hub.notify(job.id)
+            self._hub.tell(job.id, told)
 
         try:
             # A cancel that came before this job was known here has told nobody.
@@ -259,18 +260,17 @@ class Dispatcher:
     async def _complete(self, running: Running, done: Completed) -> None:
         job = running.job
 
-        def complete(tx: Transaction) -> None:
+        def complete(tx: Transaction) -> Sequence[Event]:
             if not store.holds(tx, job.id, running.claim):
                 raise ClaimLost
             made = self._work[job.kind].complete(tx, job, done)
-            store.finish(tx, job.id, JobStatus.COMPLETED, extra_events=made, claim=running.claim)
             self._tell_of_room(tx, job)
+            return store.finish(tx, job.id, JobStatus.COMPLETED, extra_events=made, claim=running.claim)
 
         try:
             for made in (done.workspace, done.made):
                 await self._adopt(made)
-            await self._clear(job)
-            await self._persist(complete)
+            await self._record(job, complete)
         except ClaimLost:
             log.warning("the job is in other hands; what was made here is dropped")
         except ModelwireError as error:
@@ -320,8 +320,9 @@ class Dispatcher:
         self, running: Running, message: str, *, failed: bool = False, pause: float = 0.0, reason: str | None = None
     ) -> None:
         job, claim = running.job, running.claim
-        await self._clear(job)
-        await self._persist(lambda tx: store.requeue(tx, job.id, message, claim=claim, failed=failed, pause=pause, reason=reason))
+        await self._record(
+            job, lambda tx: store.requeue(tx, job.id, message, claim=claim, failed=failed, pause=pause, reason=reason)
+        )
         self._hub.work.set()
 
     async def _finish(
@@ -331,10 +332,11 @@ class Dispatcher:
         error: ModelwireError,
         keep: Callable[[Transaction], Sequence[NewEvent]] = lambda tx: (),
     ) -> None:
-        def finish(tx: Transaction) -> None:
+        def finish(tx: Transaction) -> Sequence[Event]:
             if not store.holds(tx, running.job.id, running.claim):
-                return
-            store.finish(
+                return []
+            self._tell_of_room(tx, running.job)
+            return store.finish(
                 tx,
                 running.job.id,
                 status,
@@ -345,10 +347,14 @@ class Dispatcher:
                 extra_events=keep(tx),
                 claim=running.claim,
             )
-            self._tell_of_room(tx, running.job)
 
-        await self._clear(running.job)
-        await self._persist(finish)
+        await self._record(running.job, finish)
+
+    async def _record(self, job: Job, work: Callable[[Transaction], Sequence[Event]]) -> None:
+        """Stores what became of an attempt, and tells the watchers. What it has left is removed before: on a full disk there may be
+        space only then."""
+        await self._clear(job)
+        self._hub.tell(job.id, await self._persist(work))
 
     def _tell_of_room(self, tx: Transaction, job: Job) -> None:
         """Where one job of a limited runner has ended, another server may begin with the next."""

@@ -4,6 +4,7 @@ What a worker does to a job it does under its Claim: another one may have it by 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -71,18 +72,24 @@ def append_events(tx: Transaction, job_id: str, new: Sequence[NewEvent], claim: 
 def _change(
     tx: Transaction, job_id: str, told: Sequence[NewEvent], changes: dict[str, Any], claim: Claim | None = None
 ) -> list[Event]:
-    """Changes an unfinished job and tells so in its log."""
-    last = tx.execute(
+    """Changes an unfinished job and tells so in its log. A change of state tells the job's stage and attempt, unless it says them."""
+    row = tx.execute(
         sa.update(jobs)
         .where(jobs.c.id == job_id, _UNFINISHED, *_held(claim))
         .values({"last_sequence": jobs.c.last_sequence + len(told), **changes})
-        .returning(jobs.c.last_sequence)
-    ).scalar_one_or_none()
-    if last is None:
+        .returning(jobs.c.last_sequence, jobs.c.stage, jobs.c.attempt)
+    ).one_or_none()
+    if row is None:
         return []
-    stored = _numbered(job_id, last - len(told) + 1, told)
+    stored = _numbered(job_id, row.last_sequence - len(told) + 1, [_with_place(event, row) for event in told])
     insert_events(tx, stored)
     return stored
+
+
+def _with_place(event: NewEvent, row: sa.Row[tuple[int, str, int]]) -> NewEvent:
+    if event.kind is not EventKind.STATE:
+        return event
+    return replace(event, data={"stage": row.stage, "attempt": row.attempt, **event.data})
 
 
 def _held(claim: Claim | None) -> list[sa.ColumnElement[bool]]:
@@ -138,11 +145,8 @@ def finish(
     claim: Claim | None = None,
 ) -> list[Event]:
     """Ends a job; its last event tells so. A job that has ended already, or is another's, stays as it is, and nothing is returned."""
-    job = get(tx, job_id)
-    if job is None:
-        return []
     time = now()
-    data = {"status": status, "stage": job.stage, "attempt": job.attempt, "reason": reason, "message": message}
+    data = {"status": status, "reason": reason, "message": message}
     changes = {
         "status": status,
         "finished_at": time,
