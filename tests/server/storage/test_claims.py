@@ -16,7 +16,7 @@ from modelwire_server.database import tables
 from modelwire_server.jobs import claims, store
 from modelwire_server.jobs.claims import Claimed
 from modelwire_server.jobs.model import Claim, EventKind, Job, JobKind, JobStatus, NewEvent
-from modelwire_server.jobs.submission import accepted
+from modelwire_server.jobs.submission import first_events
 
 Run = Callable[[Any], None]
 TIME = datetime(2026, 1, 2, tzinfo=UTC)
@@ -27,7 +27,7 @@ RUNNERS = ("trees", "bushes", "moss")
 async def queued(storage: Any, runner: str = "trees", priority: int = 0) -> str:
     job = Job(id=new_id(), kind=JobKind.TRAIN, runner_id=runner, artifact_id=new_id(), submitted_at=TIME)
     job = replace(job, priority=priority)
-    await storage.database.write(lambda tx: store.insert(tx, job, [accepted(job)]))
+    await storage.database.write(lambda tx: store.insert(tx, job, first_events(job)))
     return job.id
 
 

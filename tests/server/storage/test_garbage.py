@@ -21,7 +21,7 @@ from modelwire_server.database.engine import Database
 from modelwire_server.errors import ContentCorrupted
 from modelwire_server.jobs import store as job_store
 from modelwire_server.jobs.model import Job, JobKind
-from modelwire_server.jobs.submission import accepted
+from modelwire_server.jobs.submission import first_events
 
 # So old is everything; times of objects are whole seconds.
 AT_ONCE = timedelta(seconds=-2)
@@ -52,7 +52,7 @@ class Place:
             submitted_at=now(),
             input={"frames": {}, "config": {}, "run_info": {}, "tags": [], **order},
         )
-        await self.database.write(lambda tx: job_store.insert(tx, made, [accepted(made)]))
+        await self.database.write(lambda tx: job_store.insert(tx, made, first_events(made)))
 
     async def collect(self, **options: Any) -> Collected:
         return await collect(self.database, self.blobs, **{"grace": AT_ONCE, **options})

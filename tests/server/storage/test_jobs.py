@@ -11,7 +11,7 @@ from modelwire_server.clock import new_id
 from modelwire_server.database.tables import metadata
 from modelwire_server.jobs import claims, store
 from modelwire_server.jobs.model import EventKind, Job, JobKind, JobStatus, NewEvent
-from modelwire_server.jobs.submission import accepted
+from modelwire_server.jobs.submission import first_events
 from modelwire_server.paging import PageRequest
 
 Run = Callable[[Any], None]
@@ -30,7 +30,7 @@ def progress(fraction: float) -> NewEvent:
 async def queued(storage: Any, *runners: str) -> list[str]:
     jobs = [job(runner) for runner in runners]
     for one in jobs:
-        await storage.database.write(lambda tx, one=one: store.insert(tx, one, [accepted(one)]))
+        await storage.database.write(lambda tx, one=one: store.insert(tx, one, first_events(one)))
     return [one.id for one in jobs]
 
 

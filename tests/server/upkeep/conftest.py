@@ -23,7 +23,7 @@ from modelwire_server.database.export import rows_of, table_names
 from modelwire_server.jobs import claims
 from modelwire_server.jobs import store as job_store
 from modelwire_server.jobs.model import EventKind, Job, JobKind, JobStatus, NewEvent
-from modelwire_server.jobs.submission import accepted
+from modelwire_server.jobs.submission import first_events
 from modelwire_server.runners import RunnerRegistry
 
 
@@ -92,7 +92,7 @@ class Storage:
         made = NewEvent(EventKind.ARTIFACT, {"artifact_id": job.artifact_id, "type": MODEL_TYPE, "content_size": 0}, time)
 
         def insert(tx: Any) -> None:
-            job_store.insert(tx, job, [accepted(job)])
+            job_store.insert(tx, job, first_events(job))
             if status.is_final:
                 job_store.finish(tx, job.id, status, extra_events=[made] if status is JobStatus.COMPLETED else [])
 
