@@ -32,7 +32,7 @@ def mixed_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
 
 def _text(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_own)
+        return _ENCODER.encode(value)
     except ValueError:  # NaN somewhere inside
         return _text(_finite(value))
 
@@ -56,6 +56,9 @@ def _own(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is not known to JSON")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_own)
 
 
 def _value(text: str | None) -> Any:
