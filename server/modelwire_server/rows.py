@@ -2,7 +2,8 @@
 
 JSON has one type for numbers. So a column whose numbers are all whole, up to 2^53, becomes 64-bit integers and any other column
 of numbers 64-bit floats, unless its type is declared; the same holds for the numbers inside lists and objects. Values of different
-kinds make a mixed column where that is declared with the type any; elsewhere they are taken for a mistake.
+kinds make a mixed column where that is declared with the type any; elsewhere they are taken for a mistake. So do objects that do
+not all have the same keys: in a column of Arrow's objects each would get the keys of all.
 """
 
 import base64
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +23,8 @@ from modelwire_runners.mixed import is_mixed, mixed_array, mixed_values
 from .errors import FieldViolation, FrameTooLarge, InvalidFrame
 
 WHOLE = 2**53
+# Lists and objects nested deeper are no business of Arrow's: its messages end at 64 levels, and few programs go that far.
+DEEPEST = 24
 
 _ARROW_TYPES = {
     "string": pa.string(),
@@ -118,6 +122,8 @@ def _array(name: str, values: Sequence[Any], info: ColumnInfo | None, field: str
     if declared == "any" and len({_kind(value) for value in values if value is not None}) > 1:
         return mixed_array(map(_whole_value, values))
     _check_one_kind(name, values, field)
+    if not is_regular(values):
+        return mixed_array(map(_whole_value, values))
     return _whole(_convert(name, values, None, field))
 
 
@@ -161,6 +167,20 @@ def _check_one_kind(name: str, values: Sequence[Any], field: str) -> None:
             first = kind
         elif kind != first:
             raise _invalid(f"{field}.data[{number}]", f"row {number + 1}, column {name!r}: {kind} after {first} in the rows before")
+
+
+def is_regular(values: Iterable[Any], depth: int = DEEPEST) -> bool:
+    """Whether Arrow can have the values as lists and structs: all objects, at each level, have the same keys, fit for names, and no
+    more than `depth` levels are nested."""
+    nested = [value for value in values if isinstance(value, list | dict)]
+    if not nested:
+        return True
+    lists, objects = [one for one in nested if isinstance(one, list)], [one for one in nested if isinstance(one, dict)]
+    keys = objects[0].keys() if objects else ()
+    if depth == 0 or any(one.keys() != keys for one in objects) or any("\0" in key for key in keys):
+        return False
+    items = is_regular(chain.from_iterable(lists), depth - 1)
+    return items and all(is_regular([one[key] for one in objects], depth - 1) for key in keys)
 
 
 def _whole(array: pa.Array) -> pa.Array:

@@ -117,6 +117,21 @@ def test_a_column_declared_as_any_holds_values_of_any_kind() -> None:
     assert rows_from_table(table) == (["x"], rows, [ColumnInfo("x", "any")])
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        [{"a": 1.0}, {"b": 2.5}],
+        [[{"a": 1.0}], [{"a": 1.0, "b": 2.0}]],
+        [{"a": {"b": True}}, {"a": {"c": None}}],
+        [{"a\0": 1.0}],
+    ],
+)
+def test_what_arrow_has_no_types_for_is_kept_as_it_is(values: list[Any]) -> None:
+    array = column(values)
+    assert array.type == pa.json_()
+    assert rows_from_table(pa.table({"x": array}))[1] == [[value] for value in values]
+
+
 def test_rows_without_columns_stay_rows() -> None:
     assert rows_from_table(pa.table({"a": [1, 2]}).select([])) == ([], [[], []], [])
 

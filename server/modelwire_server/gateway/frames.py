@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHan
 from modelwire_runners.mixed import is_mixed, mixed_array, mixed_values
 
 from ..errors import FieldViolation, InvalidFrame
-from ..rows import ColumnInfo, check_expansion, info_of, metadata_of, not_writable, plain, repeated_name
+from ..rows import ColumnInfo, check_expansion, info_of, is_regular, metadata_of, not_writable, plain, repeated_name
 
 MAX_BYTES = 64 << 20
 # How many mistakes of a frame are told at once.
@@ -81,8 +81,11 @@ def frame_from_json(value: object, field: str = "data") -> pa.Table:
     """
     frame = _checked(value, field)
     infos = {one.name: ColumnInfo(one.name, one.type, one.title or "", one.description or "") for one in _described(frame)}
-    columns = _transposed(frame.data, len(frame.columns))
-    arrays = [_array(values, infos.get(name)) for name, values in zip(frame.columns, columns, strict=True)]
+    columns = zip(frame.columns, _transposed(frame.data, len(frame.columns)), strict=True)
+    try:
+        arrays = [_array(values, infos.get(name)) for name, values in columns]
+    except RecursionError:
+        raise _wrong(field, ("data",), "values are nested too deeply", None) from None
     if not arrays:
         return pa.table({"": pa.nulls(len(frame.data))}).select([])
     fields = [
@@ -172,8 +175,10 @@ def _of_one_kind(values: list[Any], kind: type) -> pa.Array:
         return _integers(values)
     if kind in _KINDS:
         return pa.array(values, _KINDS[kind])
+    if not is_regular(values):
+        return mixed_array(values)
     array = pa.array(values)
-    # Objects with different keys, for instance, would all get all of them.
+    # Integers that became floats, for instance, may have lost digits.
     return array if array.to_pylist() == values else mixed_array(values)
 
 

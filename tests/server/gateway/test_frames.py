@@ -76,6 +76,7 @@ def through_arrow(table: pa.Table) -> pa.Table:
 @given(frames())
 @example({"columns": [], "data": [[], []]})
 @example({"columns": ["a"], "data": []})
+@example({"columns": ["a"], "data": [[{"\0": 1}]]})
 @example({"columns": ["a", "b"], "data": [[2**60, {"x": 1}], [None, {"y": [None]}]]})
 def test_a_frame_comes_back_as_it_was(frame: dict[str, Any]) -> None:
     table = frame_from_json(parse_json(json.dumps(frame).encode()))
@@ -176,6 +177,30 @@ def test_numbers_of_both_kinds_are_spelled_as_they_came() -> None:
     assert repr(data(table_of([1, 2.5, None]))) == "[1, 2.5, None]"
     assert repr(data(table_of([1, 2.0, 2.5]))) == "[1.0, 2.0, 2.5]"
     assert repr(data(table_of([1, -0.0]))) == "[1.0, -0.0]"
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [24, 25, 64, 200])
+def test_deeply_nested_values_pass(levels: int) -> None:
+    assert data(through_arrow(table_of([nested(levels)]))) == [nested(levels)]
+
+
+def test_values_nested_beyond_all_measure_are_refused() -> None:
+    with pytest.raises(InvalidJsonFrame, match="nested too deeply"):
+        table_of([nested(1010)])
+
+
+def test_objects_with_keys_of_their_own_take_no_space_for_the_keys_of_others() -> None:
+    values = [[{f"key {number}": number}] for number in range(20_000)]
+    table = table_of(values)
+    assert table.nbytes < 1_000_000
+    assert data(table) == values
 
 
 def test_titles_and_descriptions_come_back() -> None:
