@@ -76,6 +76,8 @@ class ForkServer:
         except (BrokenPipeError, ConnectionResetError):
             return
         finally:
+            # Those that are killed now make themselves heard when the socket may be closed already.
+            signal.set_wakeup_fd(-1)
             self._kill_everything()
 
     def _watch_signals(self) -> None:
