@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import ByteSize
+from pydantic import ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
 from modelwire_server.settings import Settings
@@ -22,7 +22,7 @@ def default_of(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "cores"
     value: Any = field.default
-    if value in (None, "", []):
+    if value in (None, "", []) or isinstance(value, SecretStr):
         return ""
     if isinstance(value, ByteSize):
         return f"`{value.human_readable(separator='').replace('.0', '')}`"

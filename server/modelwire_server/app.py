@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from .data_folder import claim_data_dir, worker_id
 from .database.engine import Database
 from .database.notifications import Listener, Topic
 from .execution.local import LocalExecutor
-from .gateway.http import http_app
+from .gateway.http import Check, http_app
 from .inference.models import ModelCache
 from .inference.predictor import Predictor
 from .inference.scripts import ScriptPredictor
@@ -35,6 +36,8 @@ from .jobs.submission import JobQueue
 from .listening import HttpServer, bind
 from .logs import configure_logs
 from .metrics import ServerMetrics
+from .orchestration.orchestrator import Orchestrator
+from .orchestration.registration import Registration, Rhythm, own_url, url_of
 from .prediction import Prediction
 from .runners import RunnerRegistry
 from .services.registration import Domain, add_services, server_interceptors, server_options
@@ -102,15 +105,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         health = await add_services(server, parts.domain, settings=settings, metrics=metrics)
         grpc_port = bind(server, settings)
-        http = HttpServer(http_app(checks={"database": ground.database.check}, metrics=metrics), settings)
+        registration = registration_of(settings)
+        checks: dict[str, Check] = {"database": ground.database.check}
+        if registration is not None:
+            checks["registration"] = registration.check
+        http = HttpServer(http_app(checks=checks, metrics=metrics), settings)
         await begin_work(stack, parts)
         await server.start()
         await http.start()
         await health.serving()
         served = [runner.info.id for runner in ground.runners.all()]
-        log.info("serving", host=settings.host, grpc_port=grpc_port, http_port=http.port, runners=served)
         try:
-            yield Running(settings.host, grpc_port, http.port, ground.runners)
+            async with registered(registration, settings, http.port):
+                log.info("serving", host=settings.host, grpc_port=grpc_port, http_port=http.port, runners=served)
+                yield Running(settings.host, grpc_port, http.port, ground.runners)
         finally:
             log.info("shutting down")
             parts.queue.open = False
@@ -221,6 +229,28 @@ def listener_of(database: Database, hub: JobHub, dispatcher: Dispatcher, models:
         Topic.GONE: models.forget,
     }
     return Listener(database, lambda topic, about: acts[topic](about), hub.notify_all)
+
+
+def registration_of(settings: Settings) -> Registration | None:
+    if not settings.orchestrator_url:
+        return None
+    orchestrator = Orchestrator(settings.orchestrator_url, settings.registration_key.get_secret_value())
+    rhythm = Rhythm(keepalive=settings.keepalive_seconds, grace=settings.registration_grace_seconds)
+    return Registration(orchestrator, required=settings.registration_required, rhythm=rhythm)
+
+
+@asynccontextmanager
+async def registered(registration: Registration | None, settings: Settings, port: int) -> AsyncIterator[None]:
+    """Keeps the server known to its orchestrator, if it has one. Raises StartError."""
+    if registration is None:
+        yield
+        return
+    host = settings.advertised_host or socket.gethostname()
+    try:
+        await registration.start(own_url(settings.host, port), url_of(host, settings.advertised_port or port))
+        yield
+    finally:
+        await registration.close()
 
 
 def metrics_of(ground: Ground, parts: Parts) -> ServerMetrics:

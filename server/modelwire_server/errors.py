@@ -31,6 +31,10 @@ class StartError(Exception):
     """The server cannot start; the message says why and what to do."""
 
 
+class Degraded(Exception):
+    """A part of the server does less than it should, but the server works; the message says what."""
+
+
 class ModelwireError(Exception):
     """Base of all errors that are meant for callers."""
 

@@ -7,13 +7,20 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .frames import FrameLimits
 from .upkeep.policy import Duration, RetentionPolicy
 
 DEFAULT_FILE = Path("modelwire.toml")
+# Variables that orchestrators set for the services that they start, and what they mean here.
+ORCHESTRATOR_VARIABLES = {
+    "SERVICEKIT_ORCHESTRATOR_URL": "orchestrator_url",
+    "SERVICEKIT_HOST": "advertised_host",
+    "SERVICEKIT_PORT": "advertised_port",
+    "SERVICEKIT_REGISTRATION_KEY": "registration_key",
+}
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -103,6 +110,20 @@ class Settings(BaseSettings):
     reflection: bool = Field(True, description="Whether clients may ask the server for its contract.")
     reuse_port: bool = Field(False, description="Whether other processes may listen on the gRPC port too.")
 
+    orchestrator_url: str = Field(
+        "",
+        pattern=r"^$|^https?://",
+        description="An orchestrator to register with: the URL to post to, ending in `/$register`. Empty: none.",
+    )
+    registration_key: SecretStr = Field(SecretStr(""), description="What is shown to it as `X-Service-Key`. Empty: nothing.")
+    advertised_host: str = Field("", description="The host under which it reaches this server. Empty: this machine's name.")
+    advertised_port: Port | None = Field(None, description="The HTTP port under which it does. Unset: the one that is listened on.")
+    registration_required: bool = Field(False, description="Whether a server that cannot register does not start.")
+    keepalive_seconds: Seconds = Field(10.0, description="How often it is told that this server lives.")
+    registration_grace_seconds: float = Field(
+        30.0, ge=0, allow_inf_nan=False, description="So long after it has forgotten this server is it registered anew."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
     log_format: Literal["console", "json"] = Field("console", description="How it is logged: for people or for programs.")
 
@@ -141,7 +162,7 @@ class Settings(BaseSettings):
         from_file = _read_file(path, set(cls.model_fields)) if config or path.exists() else {}
         from_file = {name: value for name, value in from_file.items() if not _in_environment(name)}
         try:
-            return cls(**{**from_file, **given})
+            return cls(**{**_from_orchestrator(), **from_file, **given})
         except ValidationError as error:
             raise SettingsError(
                 "\n".join(_sentence(problem, from_file.keys() - given.keys(), path) for problem in error.errors())
@@ -165,6 +186,12 @@ def _read_file(path: Path, known: set[str]) -> dict[str, Any]:
 def _unknown(name: str, known: set[str], path: Path) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f"{path}: there is no setting {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+def _from_orchestrator() -> dict[str, str]:
+    """What an orchestrator has set in the environment, where this server's own variables say nothing."""
+    names = ORCHESTRATOR_VARIABLES.items()
+    return {name: os.environ[key] for key, name in names if os.environ.get(key) and not _in_environment(name)}
 
 
 def _in_environment(name: str) -> bool:

@@ -138,3 +138,25 @@ def test_retention_is_a_list_of_tables_or_json(monkeypatch: pytest.MonkeyPatch) 
 def test_policies_with_mistakes(monkeypatch: pytest.MonkeyPatch, text: str, sentence: str) -> None:
     monkeypatch.setenv("MODELWIRE_RETENTION", text)
     assert sentence in refused()
+
+
+def test_what_an_orchestrator_sets_counts_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SERVICEKIT_ORCHESTRATOR_URL", "http://orchestrator/v2/services/$register")
+    monkeypatch.setenv("SERVICEKIT_HOST", "model")
+    monkeypatch.setenv("SERVICEKIT_PORT", "9000")
+    monkeypatch.setenv("SERVICEKIT_REGISTRATION_KEY", "secret")
+    settings = Settings.load()
+    assert settings.orchestrator_url == "http://orchestrator/v2/services/$register"
+    assert (settings.advertised_host, settings.advertised_port) == ("model", 9000)
+    assert settings.registration_key.get_secret_value() == "secret"
+    assert "secret" not in repr(settings)
+    file = tmp_path / "own.toml"
+    file.write_text('advertised_host = "file"')
+    monkeypatch.setenv("MODELWIRE_ADVERTISED_PORT", "9001")
+    settings = Settings.load(file)
+    assert (settings.advertised_host, settings.advertised_port) == ("file", 9001)
+
+
+def test_an_orchestrator_is_called_by_http() -> None:
+    with pytest.raises(SettingsError, match="orchestrator_url is 'ftp://x'"):
+        Settings.load(orchestrator_url="ftp://x")

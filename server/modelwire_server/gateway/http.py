@@ -9,12 +9,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ..errors import Degraded
 from ..metrics import CONTENT_TYPE, ServerMetrics
 
-# Asks one part of the server whether it is well; raises when it is not.
+# Asks one part of the server whether it is well; raises when it is not: Degraded when the server works all the same.
 Check = Callable[[], Awaitable[object]]
 
 CHECK_SECONDS = 5.0
+# From good to bad.
+_STATES = ("healthy", "degraded", "unhealthy")
 
 log = structlog.get_logger(__name__)
 
@@ -24,11 +27,11 @@ def http_app(*, checks: Mapping[str, Check], metrics: ServerMetrics, check_secon
 
     async def health(request: Request) -> Response:
         found = await asyncio.gather(*(_state(name, check, check_seconds) for name, check in checks.items()))
-        healthy = all(state["state"] == "healthy" for state in found)
-        body: dict[str, object] = {"status": "healthy" if healthy else "unhealthy"}
+        worst = max((state["state"] for state in found), key=_STATES.index, default=_STATES[0])
+        body: dict[str, object] = {"status": worst}
         if checks:
             body["checks"] = dict(zip(checks, found, strict=True))
-        return JSONResponse(body, status_code=200 if healthy else 503)
+        return JSONResponse(body, status_code=503 if worst == "unhealthy" else 200)
 
     async def metrics_text(request: Request) -> Response:
         return Response(await metrics.text(), media_type=CONTENT_TYPE)
@@ -42,6 +45,8 @@ async def _state(name: str, check: Check, seconds: float) -> dict[str, str]:
             await check()
     except TimeoutError:
         return {"state": "unhealthy", "message": f"Check failed: no answer within {seconds:g} s"}
+    except Degraded as error:
+        return {"state": "degraded", "message": str(error)}
     except Exception as error:
         log.warning("health check failed", check=name, exc_info=True)
         return {"state": "unhealthy", "message": f"Check failed: {type(error).__name__}"}
