@@ -18,7 +18,7 @@ from .model import WORKSPACE, Artifact, ArtifactInput, Blob
 def insert(tx: Transaction, artifact: Artifact) -> None:
     """Inserts a node below its parent, which must exist."""
     parent = path_of(tx, artifact.parent_id) if artifact.parent_id else ""
-    tx.execute(sa.insert(artifacts).values(_row(artifact, f"{parent}{artifact.id}/")))
+    tx.execute(sa.insert(artifacts), _row(artifact, f"{parent}{artifact.id}/"))
     if artifact.inputs:
         tx.execute(sa.insert(artifact_inputs), [_input_row(artifact.id, n, edge) for n, edge in enumerate(artifact.inputs)])
 

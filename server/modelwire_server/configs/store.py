@@ -10,13 +10,15 @@ from ..database.tables import artifacts, config_artifacts, configs
 from ..paging import Page, PageRequest
 from .model import Config
 
+_BY_ID = sa.select(configs).where(configs.c.id == sa.bindparam("id"))
+
 
 def insert(tx: Transaction, config: Config) -> None:
-    tx.execute(sa.insert(configs).values(_row(config)))
+    tx.execute(sa.insert(configs), _row(config))
 
 
 def get(tx: Transaction, config_id: str) -> Config | None:
-    row = tx.execute(sa.select(configs).where(configs.c.id == config_id)).one_or_none()
+    row = tx.execute(_BY_ID, {"id": config_id}).one_or_none()
     return None if row is None else _config(row)
 
 
@@ -47,7 +49,7 @@ def count(tx: Transaction) -> int:
 
 
 def link(tx: Transaction, config_id: str, artifact_id: str) -> None:
-    tx.execute(sa.insert(config_artifacts).values(config_id=config_id, artifact_id=artifact_id))
+    tx.execute(sa.insert(config_artifacts), {"config_id": config_id, "artifact_id": artifact_id})
 
 
 def unlink(tx: Transaction, config_id: str, artifact_id: str) -> bool:

@@ -10,12 +10,14 @@ from ..errors import FieldViolation, RequestIdReused
 from .engine import Transaction
 from .tables import idempotency_keys as keys
 
+_BY_REQUEST = sa.select(keys.c.fingerprint, keys.c.answer).where(
+    keys.c.scope == sa.bindparam("scope"), keys.c.request_id == sa.bindparam("request_id")
+)
+
 
 def recall(tx: Transaction, scope: str, request_id: str, fingerprint: str) -> dict[str, Any] | None:
     """The answer to the request, if it was answered before. Raises RequestIdReused if the id belongs to another request."""
-    row = tx.execute(
-        sa.select(keys.c.fingerprint, keys.c.answer).where(keys.c.scope == scope, keys.c.request_id == request_id)
-    ).one_or_none()
+    row = tx.execute(_BY_REQUEST, {"scope": scope, "request_id": request_id}).one_or_none()
     if row is None:
         return None
     if row.fingerprint != fingerprint:
@@ -28,7 +30,7 @@ def recall(tx: Transaction, scope: str, request_id: str, fingerprint: str) -> di
 def remember(tx: Transaction, scope: str, request_id: str, fingerprint: str, answer: dict[str, Any]) -> None:
     """Keeps the answer, in the transaction that made it true."""
     row = {"scope": scope, "request_id": request_id, "fingerprint": fingerprint, "answer": answer, "created_at": now()}
-    tx.execute(sa.insert(keys).values(row))
+    tx.execute(sa.insert(keys), row)
 
 
 def forget_before(tx: Transaction, time: datetime) -> None:

@@ -18,6 +18,7 @@ from .engine import Database, Transaction
 log = structlog.get_logger(__name__)
 
 _CHANNEL = "modelwire"
+_NOTIFY = sa.select(sa.func.pg_notify(_CHANNEL, sa.bindparam("payload")))
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 10.0
 
 
@@ -34,7 +35,7 @@ def notify(tx: Transaction, topic: Topic, id: str = "") -> None:
     """Tells the other servers, once and if the transaction is committed."""
     if tx.dialect.name == "postgresql":
         sender = tx.get_execution_options()["sender"]
-        tx.execute(sa.select(sa.func.pg_notify(_CHANNEL, f"{sender} {topic} {id}")))
+        tx.execute(_NOTIFY, {"payload": f"{sender} {topic} {id}"})
 
 
 class Listener:

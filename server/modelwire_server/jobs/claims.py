@@ -18,6 +18,18 @@ from .store import FIELDS, insert_events, job_of
 
 # "claiming" in ASCII: those who count the running jobs of a runner count one after the other.
 _LOCK = int.from_bytes(b"claiming")
+_CLOCK = sa.select(sa.func.clock_timestamp())
+_CANDIDATES = (
+    sa.select(jobs.c.priority, jobs.c.id)
+    .where(jobs.c.status == JobStatus.PENDING, jobs.c.runner_id.in_(sa.bindparam("runners", expanding=True)))
+    .where(sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= sa.bindparam("time")))
+    .order_by(jobs.c.priority.desc(), jobs.c.id)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_NEXT_DUE = sa.select(sa.func.min(jobs.c.not_before)).where(
+    jobs.c.status == JobStatus.PENDING, jobs.c.not_before > sa.bindparam("time")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +73,8 @@ def _candidates(tx: Transaction, runners: Sequence[str], most: int, time: dateti
     """Pending jobs as (minus the priority, id), which sorts them into their order."""
     if most <= 0 or not runners:
         return []
-    query = (
-        sa.select(jobs.c.priority, jobs.c.id)
-        .where(jobs.c.status == JobStatus.PENDING, jobs.c.runner_id.in_(runners))
-        .where(sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= time))
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-    )
-    return [(-row.priority, row.id) for row in tx.execute(query)]
+    rows = tx.execute(_CANDIDATES, {"runners": list(runners), "time": time, "most": most})
+    return [(-row.priority, row.id) for row in rows]
 
 
 def _start(tx: Transaction, ids: Sequence[str], worker_id: str, time: datetime, lease: timedelta) -> list[Job]:
@@ -100,8 +105,7 @@ def _begun(job: Job, time: datetime) -> Event:
 
 
 def _next_due(tx: Transaction, time: datetime) -> float | None:
-    query = sa.select(sa.func.min(jobs.c.not_before)).where(jobs.c.status == JobStatus.PENDING, jobs.c.not_before > time)
-    due: datetime | None = tx.execute(query).scalar_one()
+    due: datetime | None = tx.execute(_NEXT_DUE, {"time": time}).scalar_one()
     return None if due is None else (due - time).total_seconds()
 
 
@@ -126,6 +130,6 @@ def lost(tx: Transaction, runners: Collection[str], worker_id: str = "") -> list
 def _time(tx: Transaction) -> datetime:
     """The present, by the one clock that all servers on this database share."""
     if tx.dialect.name == "postgresql":
-        shared: datetime = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        shared: datetime = tx.execute(_CLOCK).scalar_one()
         return shared
     return now()

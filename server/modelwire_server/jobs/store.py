@@ -21,18 +21,42 @@ from .model import Claim, Event, EventKind, Job, JobKind, JobStatus, NewEvent
 # What a Job is made of: who works on it is the business of claims.
 FIELDS = [column for column in jobs.c if column.name not in ("worker_id", "lease_until")]
 _UNFINISHED = jobs.c.status.in_((JobStatus.PENDING, JobStatus.RUNNING))
+# To build a statement costs more than to run it: those that every job needs are built once.
+_BY_ID = sa.select(*FIELDS).where(jobs.c.id == sa.bindparam("id"))
+_EVENTS_AFTER = (
+    sa.select(events)
+    .where(events.c.job_id == sa.bindparam("job_id"), events.c.sequence > sa.bindparam("after"))
+    .order_by(events.c.sequence)
+    .limit(sa.bindparam("most"))
+)
+_HELD = (
+    jobs.c.worker_id == sa.bindparam("holder"),
+    jobs.c.attempt == sa.bindparam("held_attempt"),
+    jobs.c.status == JobStatus.RUNNING,
+)
+_HOLDS = sa.select(jobs.c.id).where(jobs.c.id == sa.bindparam("job"), *_HELD).with_for_update()
+# What else is to be set are the other parameters.
+_CHANGE = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("job"), _UNFINISHED)
+    .values(last_sequence=jobs.c.last_sequence + sa.bindparam("more"))
+    .returning(jobs.c.last_sequence, jobs.c.stage, jobs.c.attempt)
+)
+_CHANGE_HELD = _CHANGE.where(*_HELD)
+_PENDING = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.status == JobStatus.PENDING)
+_PENDING_OF = _PENDING.where(jobs.c.runner_id == sa.bindparam("runner"))
 
 
 def insert(tx: Transaction, job: Job, first: Sequence[NewEvent]) -> None:
     """Stores a job with its first events."""
     values = {column.name: getattr(job, column.name) for column in FIELDS}
-    tx.execute(sa.insert(jobs).values({**values, "last_sequence": len(first)}))
+    tx.execute(sa.insert(jobs), {**values, "last_sequence": len(first)})
     insert_events(tx, _numbered(job.id, 1, first))
     notify(tx, Topic.WORK)
 
 
 def get(tx: Transaction, job_id: str) -> Job | None:
-    row = tx.execute(sa.select(*FIELDS).where(jobs.c.id == job_id)).one_or_none()
+    row = tx.execute(_BY_ID, {"id": job_id}).one_or_none()
     return None if row is None else job_of(row)
 
 
@@ -74,10 +98,7 @@ def _change(
 ) -> list[Event]:
     """Changes an unfinished job and tells so in its log. A change of state tells the job's stage and attempt, unless it says them."""
     row = tx.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == job_id, _UNFINISHED, *_held(claim))
-        .values({"last_sequence": jobs.c.last_sequence + len(told), **changes})
-        .returning(jobs.c.last_sequence, jobs.c.stage, jobs.c.attempt)
+        _CHANGE_HELD if claim else _CHANGE, {"job": job_id, "more": len(told), **_holder(claim), **changes}
     ).one_or_none()
     if row is None:
         return []
@@ -92,11 +113,8 @@ def _with_place(event: NewEvent, row: sa.Row[tuple[int, str, int]]) -> NewEvent:
     return replace(event, data={"stage": row.stage, "attempt": row.attempt, **event.data})
 
 
-def _held(claim: Claim | None) -> list[sa.ColumnElement[bool]]:
-    """Conditions that a job is still in the hands of the claim."""
-    if claim is None:
-        return []
-    return [jobs.c.worker_id == claim.worker_id, jobs.c.attempt == claim.attempt, jobs.c.status == JobStatus.RUNNING]
+def _holder(claim: Claim | None) -> dict[str, Any]:
+    return {"holder": claim.worker_id, "held_attempt": claim.attempt} if claim else {}
 
 
 def insert_events(tx: Transaction, new: Sequence[Event]) -> None:
@@ -115,8 +133,7 @@ def _numbered(job_id: str, first: int, new: Sequence[NewEvent]) -> list[Event]:
 
 def events_after(tx: Transaction, job_id: str, sequence: int, limit: int) -> list[Event]:
     """The next events of a job, in order."""
-    query = sa.select(events).where(events.c.job_id == job_id, events.c.sequence > sequence)
-    rows = tx.execute(query.order_by(events.c.sequence).limit(limit))
+    rows = tx.execute(_EVENTS_AFTER, {"job_id": job_id, "after": sequence, "most": limit})
     return [Event(row.job_id, row.sequence, EventKind(row.kind), row.data, row.time) for row in rows]
 
 
@@ -128,8 +145,7 @@ def last_sequences(tx: Transaction, ids: Sequence[str]) -> dict[str, int]:
 
 def holds(tx: Transaction, job_id: str, claim: Claim) -> bool:
     """Whether the job is still in the hands of the claim; it stays so until the end of the transaction."""
-    query = sa.select(jobs.c.id).where(jobs.c.id == job_id, *_held(claim)).with_for_update()
-    return tx.execute(query).one_or_none() is not None
+    return tx.execute(_HOLDS, {"job": job_id, **_holder(claim)}).one_or_none() is not None
 
 
 def finish(
@@ -210,8 +226,7 @@ def delete(tx: Transaction, job_id: str) -> bool:
 
 def count_pending(tx: Transaction, runner_id: str = "") -> int:
     """How many jobs wait, of one runner or of all."""
-    conditions = [jobs.c.status == JobStatus.PENDING, *([jobs.c.runner_id == runner_id] if runner_id else [])]
-    return tx.execute(sa.select(sa.func.count()).select_from(jobs).where(*conditions)).scalar_one()
+    return tx.execute(_PENDING_OF if runner_id else _PENDING, {"runner": runner_id}).scalar_one()
 
 
 def count_by_status(tx: Transaction) -> dict[str, int]:
