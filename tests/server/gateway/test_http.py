@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from modelwire_server.errors import Degraded
 from modelwire_server.gateway.http import http_app
 from modelwire_server.metrics import ServerMetrics
 
@@ -22,6 +23,10 @@ async def well() -> None:
 
 async def broken() -> None:
     raise RuntimeError("password=secret")
+
+
+async def limping() -> None:
+    raise Degraded("on one leg")
 
 
 async def stuck() -> None:
@@ -75,6 +80,15 @@ def test_one_unhealthy_part_is_enough(check: Any, message: str) -> None:
         "status": "unhealthy",
         "checks": {"database": {"state": "healthy"}, "other": {"state": "unhealthy", "message": message}},
     }
+
+
+def test_a_server_that_does_less_than_it_should_goes_on() -> None:
+    status, _, body = answer_of("GET", "/health", {"database": well, "other": limping})
+    assert status == 200
+    checks = {"database": {"state": "healthy"}, "other": {"state": "degraded", "message": "on one leg"}}
+    assert json.loads(body) == {"status": "degraded", "checks": checks}
+    status, _, body = answer_of("GET", "/health", {"other": limping, "broken": broken})
+    assert (status, json.loads(body)["status"]) == (503, "unhealthy")
 
 
 def test_metrics_for_prometheus() -> None:
