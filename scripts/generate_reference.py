@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 DOCS = ROOT / "docs"
 # The descriptors that a program has at run time know no comments.
-COMMENTS = ROOT / "server" / "modelwire_server" / "gateway" / "comments.json"
+COMMENTS = ROOT / "server" / "modelwire_server" / "gateway" / "openapi" / "comments.json"
 PACKAGE = ".modelwire.v1."
 GENERATED = "<!-- Written by scripts/generate_reference.py from the comments in protos/. Change those, then run `make protos`. -->"
 
