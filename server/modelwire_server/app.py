@@ -22,7 +22,11 @@ from .data_folder import claim_data_dir, worker_id
 from .database.engine import Database
 from .database.notifications import Listener, Topic
 from .execution.local import LocalExecutor
-from .gateway.http import Check, http_app
+from .gateway.exchange import Options
+from .gateway.http import http_app
+from .gateway.inside import InsideCalls, Registered
+from .gateway.methods import contract_methods
+from .gateway.transcoding import Transcoder
 from .inference.models import ModelCache
 from .inference.predictor import Predictor
 from .inference.scripts import ScriptPredictor
@@ -103,13 +107,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             options=server_options(settings),
             maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
         )
-        health = await add_services(server, parts.domain, settings=settings, metrics=metrics)
+        services = Registered(server)
+        health = await add_services(services, parts.domain, settings=settings, metrics=metrics)
+        calls = InsideCalls(services.handlers, server_interceptors(settings, metrics))
         grpc_port = bind(server, settings)
         registration = registration_of(settings)
-        checks: dict[str, Check] = {"database": ground.database.check}
-        if registration is not None:
-            checks["registration"] = registration.check
-        http = HttpServer(http_app(checks=checks, metrics=metrics), settings)
+        checks = {"database": ground.database.check, **({"registration": registration.check} if registration else {})}
+        transcoder = Transcoder(calls, contract_methods(), gateway_options(settings))
+        http = HttpServer(http_app(checks=checks, metrics=metrics, transcoder=transcoder), settings)
         await begin_work(stack, parts)
         await server.start()
         await http.start()
@@ -124,7 +129,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             parts.queue.open = False
             await health.draining()
             await parts.dispatcher.drain(settings.drain_seconds)
-            await server.stop(settings.drain_seconds)
+            await asyncio.gather(server.stop(settings.drain_seconds), calls.drain(settings.drain_seconds))
             await http.stop()
 
 
@@ -229,6 +234,15 @@ def listener_of(database: Database, hub: JobHub, dispatcher: Dispatcher, models:
         Topic.GONE: models.forget,
     }
     return Listener(database, lambda topic, about: acts[topic](about), hub.notify_all)
+
+
+def gateway_options(settings: Settings) -> Options:
+    return Options(
+        extra_fields=settings.rest_extra_fields,
+        info_profile=settings.rest_info_profile,
+        max_body_bytes=settings.max_http_body_bytes,
+        forwarded_headers=tuple(name.lower() for name in settings.forwarded_headers),
+    )
 
 
 def registration_of(settings: Settings) -> Registration | None:

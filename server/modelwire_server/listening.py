@@ -28,7 +28,14 @@ class HttpServer:
         except OSError as error:
             address = f"{settings.host}:{settings.http_port}"
             raise StartError(f"cannot listen on {address}: {error.strerror}; --http-port chooses another port") from None
-        config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False)  # type: ignore[arg-type]
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            log_config=None,
+            lifespan="off",
+            access_log=False,
+            # Calls have been given their time before; what is left are streams that would never end.
+            timeout_graceful_shutdown=1,
+        )
         self._server = uvicorn.Server(config)
         self._task: asyncio.Task[None] | None = None
 

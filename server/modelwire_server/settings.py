@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on. 0.0.0.0 means every network interface.")
     grpc_port: Port = Field(50051, description="The gRPC port. 0 means a free one.")
-    http_port: Port = Field(8000, description="The HTTP port: health and metrics. 0 means a free one.")
+    http_port: Port = Field(8000, description="The HTTP port: REST, health and metrics. 0 means a free one.")
     data_dir: Path = Field(Path("modelwire-data"), description="The folder for the database and all content.")
     database_url: str = Field(
         "",
@@ -97,6 +97,20 @@ class Settings(BaseSettings):
     )
     max_geo_bytes: Bytes = Field(ByteSize(64 * MIB), description="The largest GeoJSON in a stream.")
 
+    max_http_body_bytes: Bytes = Field(
+        ByteSize(64 * MIB), description="The largest JSON body over HTTP. Bodies of Arrow and files are bound by the limits above."
+    )
+    rest_info_profile: Literal[1, 2] = Field(
+        1, description="The fields of `/api/v1/info`: 1 for all REST clients; 2 adds fields that older ones refuse."
+    )
+    rest_extra_fields: bool = Field(
+        False, description="Whether the documents of REST have all fields of the contract, not only those that REST clients know."
+    )
+    forwarded_headers: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="Headers of HTTP requests that become metadata of calls, beside `authorization`, `traceparent` and the like.",
+    )
+
     default_deadline: Seconds = Field(300.0, description="A call without deadline that is not a stream is ended after so long.")
     heartbeat_seconds: Seconds = Field(
         15.0, description="How often a quiet watch says that it is alive, unless its caller says otherwise."
@@ -127,7 +141,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
     log_format: Literal["console", "json"] = Field("console", description="How it is logged: for people or for programs.")
 
-    @field_validator("targets", mode="before")
+    @field_validator("targets", "forwarded_headers", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -139,6 +153,11 @@ class Settings(BaseSettings):
             return json.loads(value) if isinstance(value, str) else value
         except ValueError:
             raise ValueError('write the policies as JSON: [{"older_than": "30d"}]') from None
+
+    @field_validator("rest_info_profile", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdigit() else value
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod

@@ -46,6 +46,10 @@ class CallFailed(Exception):
         return cls(code, message or "")
 
 
+def code_of(number: int) -> grpc.StatusCode:
+    return next((code for code in grpc.StatusCode if code.value[0] == number), grpc.StatusCode.UNKNOWN)
+
+
 class Calls(Protocol):
     """Both ways to call give up when the task that waits is canceled, and raise CallFailed if the call ends with an error.
 

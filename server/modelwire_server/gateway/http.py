@@ -1,53 +1,76 @@
-"""The HTTP side for those who run a server: is it healthy, and how is it doing."""
+"""The HTTP side of a server: the contract as REST, and what it says of itself."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 
-import structlog
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import Degraded
-from ..metrics import CONTENT_TYPE, ServerMetrics
-
-# Asks one part of the server whether it is well; raises when it is not: Degraded when the server works all the same.
-Check = Callable[[], Awaitable[object]]
-
-CHECK_SECONDS = 5.0
-# From good to bad.
-_STATES = ("healthy", "degraded", "unhealthy")
-
-log = structlog.get_logger(__name__)
+from ..clock import new_id
+from ..metrics import ServerMetrics
+from .parsing import InvalidRequest
+from .problems import Asked, Problem, invalid_request, not_allowed, not_found, response_of
+from .system import CHECK_SECONDS, Check, system_routes
+from .transcoding import REQUEST_ID_HEADER, Transcoder
 
 
-def http_app(*, checks: Mapping[str, Check], metrics: ServerMetrics, check_seconds: float = CHECK_SECONDS) -> Starlette:
-    """GET /health and GET /metrics. A check that raises or takes longer than `check_seconds` makes the server unhealthy."""
+def http_app(
+    *,
+    checks: Mapping[str, Check],
+    metrics: ServerMetrics,
+    transcoder: Transcoder | None = None,
+    pages: Sequence[BaseRoute] = (),
+    check_seconds: float = CHECK_SECONDS,
+) -> Starlette:
+    """Health, metrics and `pages`, and for every other path the methods of the contract."""
+    app = Starlette(
+        routes=[*system_routes(checks, metrics, check_seconds), *pages],
+        middleware=[Middleware(RequestIds)],
+        exception_handlers={HTTPException: _refused, InvalidRequest: _invalid},
+    )
+    app.router.redirect_slashes = False
+    if transcoder is not None:
+        app.router.default = transcoder
+    return app
 
-    async def health(request: Request) -> Response:
-        found = await asyncio.gather(*(_state(name, check, check_seconds) for name, check in checks.items()))
-        worst = max((state["state"] for state in found), key=_STATES.index, default=_STATES[0])
-        body: dict[str, object] = {"status": worst}
-        if checks:
-            body["checks"] = dict(zip(checks, found, strict=True))
-        return JSONResponse(body, status_code=503 if worst == "unhealthy" else 200)
 
-    async def metrics_text(request: Request) -> Response:
-        return Response(await metrics.text(), media_type=CONTENT_TYPE)
+class RequestIds:
+    """Gives every request an id of its own, which is told in a header of the response."""
 
-    return Starlette(routes=[Route("/health", health, methods=["GET"]), Route("/metrics", metrics_text, methods=["GET"])])
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope.setdefault("state", {})["request_id"] = new_id()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
 
 
-async def _state(name: str, check: Check, seconds: float) -> dict[str, str]:
-    try:
-        async with asyncio.timeout(seconds):
-            await check()
-    except TimeoutError:
-        return {"state": "unhealthy", "message": f"Check failed: no answer within {seconds:g} s"}
-    except Degraded as error:
-        return {"state": "degraded", "message": str(error)}
-    except Exception as error:
-        log.warning("health check failed", check=name, exc_info=True)
-        return {"state": "unhealthy", "message": f"Check failed: {type(error).__name__}"}
-    return {"state": "healthy"}
+def _asked(request: Request) -> Asked:
+    return Asked(request.url.path, str(request.url), request.scope["state"]["request_id"])
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """What the router refuses: a path that is not there, or not with this verb."""
+    assert isinstance(error, HTTPException)
+    allowed = (error.headers or {}).get("Allow", "")
+    problem: Problem = not_allowed(sorted(allowed.split(", "))) if error.status_code == 405 else not_found()
+    return response_of(problem, _asked(request))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, InvalidRequest)
+    return response_of(invalid_request(error.errors), _asked(request))

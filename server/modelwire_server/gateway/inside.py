@@ -14,6 +14,7 @@ from .methods import call_path
 
 Handler = Any  # grpc.RpcMethodHandler, whose attributes the stubs do not know
 _Code = grpc.StatusCode
+SHUTTING_DOWN = "the server is shutting down"
 
 
 class Registered:
@@ -40,12 +41,23 @@ class InsideCalls:
         self._interceptors = interceptors
         self._surrounded: dict[str, Handler] = {}
         self._running: set[asyncio.Task[Any]] = set()
+        self._open = True
+
+    async def drain(self, seconds: float) -> None:
+        """Gives the calls under way so much time to end, then cancels them; there will be no others."""
+        self._open = False
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
 
     async def unary(self, rpc: MethodDescriptor, requests: Requests, sending: Sending) -> Message:
         call = await self._begin(rpc, requests, sending, _refuse)
         try:
             await asyncio.wait({call.task}, timeout=sending.timeout)
-            return cast("Message", call.outcome())
+            return cast("Message", self._outcome(call))
         finally:
             call.task.cancel()
 
@@ -57,13 +69,15 @@ class InsideCalls:
         try:
             while (message := await pipe.get()) is not None:
                 yield message
-            call.outcome()
+            self._outcome(call)
         finally:
             if timer is not None:
                 timer.cancel()
             call.task.cancel()
 
     async def _begin(self, rpc: MethodDescriptor, requests: Requests, sending: Sending, write: Any) -> "_Call":
+        if not self._open:
+            raise CallFailed(_Code.UNAVAILABLE, SHUTTING_DOWN)
         path = call_path(rpc)
         handler = self._surrounded.get(path) or await self._surround(path)
         behaviour: Callable[[Any, Any], Coroutine[Any, Any, Any]] = getattr(handler, _shape(handler))
@@ -73,6 +87,15 @@ class InsideCalls:
         self._running.add(task)  # one that was told to stop may need a while
         task.add_done_callback(self._running.discard)
         return _Call(task, context, None if isinstance(sent, Message) else sent)
+
+    def _outcome(self, call: "_Call") -> Any:
+        """As the call's own outcome; what was canceled because the server ends was not canceled by its caller."""
+        try:
+            return call.outcome()
+        except CallFailed as failure:
+            if failure.code is _Code.CANCELLED and not self._open:
+                raise CallFailed(_Code.UNAVAILABLE, SHUTTING_DOWN) from None
+            raise
 
     async def _surround(self, path: str) -> Handler:
         if path not in self._plain:

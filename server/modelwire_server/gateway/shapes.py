@@ -78,3 +78,8 @@ def enum_words(enum: EnumDescriptor) -> dict[str, int]:
 def is_required(field: FieldDescriptor) -> bool:
     """Whether a request without the field is refused."""
     return field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+
+
+# Messages that number the events of a stream, and requests that name the last one seen.
+EVENT_IDS = {f"{PACKAGE}JobEvent": "sequence"}
+RESUMED_BY = {f"{PACKAGE}WatchJobRequest": "after_sequence"}

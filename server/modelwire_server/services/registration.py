@@ -83,8 +83,8 @@ def server_interceptors(settings: Settings, metrics: ServerMetrics) -> list[grpc
     return [AroundCalls(log_calls, count_calls(metrics), errors_to_statuses, deadlines(settings.default_deadline))]
 
 
-async def add_services(server: grpc.aio.Server, domain: Domain, *, settings: Settings, metrics: ServerMetrics) -> Health:
-    """Registers all services; returns their health, which says NOT_SERVING until told otherwise."""
+async def add_services(server: Any, domain: Domain, *, settings: Settings, metrics: ServerMetrics) -> Health:
+    """Registers all services with a server, or what stands for one; returns their health, which says NOT_SERVING until told otherwise."""
     limits = settings.frame_limits
     reader = FrameReader(limits.in_memory(settings.max_message_bytes), domain.blobs)
     streams: dict[str, Any] = {"limits": limits, "max_geo_bytes": settings.max_geo_bytes, "metrics": metrics}

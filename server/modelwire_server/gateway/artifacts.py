@@ -1,0 +1,180 @@
+"""Artifacts as REST clients see them: with their content, if it is JSON or a frame, and with any JSON value as their data."""
+
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from google.protobuf.json_format import MessageToDict
+from starlette.responses import Response
+
+from modelwire.v1 import artifact_pb2, artifact_service_pb2
+
+from ..services.values import fill_value
+from .answers import location
+from .bodies import ARROW
+from .exchange import JSON, Exchange
+from .frames import frame_to_json
+from .lists import listing
+from .parsing import Complaints, read_message
+from .problems import Problem
+from .rendering import Renderer
+from .shapes import FRAME_JSON, FREE_TYPE, MODEL_TYPES
+
+ZIP = "application/zip"
+WORKSPACE = "application/vnd.modelwire.workspace+json"
+LARGEST_CONTENT = 64 << 20
+LONGEST_REPR = 200
+_SERVICE = artifact_service_pb2.DESCRIPTOR.services_by_name["ArtifactService"]
+_GET, _DOWNLOAD = _SERVICE.methods_by_name["GetArtifact"], _SERVICE.methods_by_name["DownloadArtifact"]
+_TYPED = {"type", "metadata", "content", "content_type", "content_size", "digest"}
+_WITHOUT_CONTENT = frozenset({"modelwire.v1.ArtifactData.content"})
+
+
+async def get(exchange: Exchange) -> Response:
+    """One artifact, with its content."""
+    answer = await exchange.call(exchange.rpc, await exchange.message())
+    return exchange.answer(await _whole(exchange, answer.artifact))
+
+
+async def of_config(exchange: Exchange) -> Response:
+    """The artifacts of a config, each with its content."""
+    answer = await exchange.call(exchange.rpc, await exchange.message())
+    return exchange.answer([await _whole(exchange, artifact) for artifact in answer.artifacts])
+
+
+async def list_all(exchange: Exchange) -> Response:
+    """Artifacts without their content."""
+    return await listing(exchange, _listed)
+
+
+async def _listed(exchange: Exchange, answer: Any) -> list[Any]:
+    return [await _without_content(exchange, artifact) for artifact in answer.artifacts]
+
+
+async def expand(exchange: Exchange) -> Response:
+    """One node; what children it has is not told."""
+    answer = await exchange.call(exchange.rpc, await exchange.message())
+    return exchange.answer(await _node(exchange, answer.node) | {"children": None})
+
+
+async def tree(exchange: Exchange) -> Response:
+    """A node with all that hangs beneath it."""
+    answer = await exchange.call(exchange.rpc, await exchange.message())
+    return exchange.answer(await _node(exchange, answer.node))
+
+
+async def _node(exchange: Exchange, node: artifact_pb2.ArtifactNode) -> dict[str, Any]:
+    document = await _without_content(exchange, node)
+    document["children"] = [await _node(exchange, child) for child in node.children]
+    return document
+
+
+async def create(exchange: Exchange) -> Response:
+    """Stores an artifact whose data are an object with type, metadata and content, or any other JSON value."""
+    request = await exchange.message(without=("data",))
+    found = Complaints()
+    read_data(request.data, exchange.body, found)
+    found.settle()
+    artifact = (await exchange.call(exchange.rpc, request)).artifact
+    value = await _whole(exchange, artifact)
+    return exchange.answer(value, headers=location(exchange.request, value))
+
+
+async def update(exchange: Exchange) -> Response:
+    """Changes metadata, tags and parent. Content cannot be changed: what is sent must be what is there."""
+    request = await exchange.message(without=("metadata",))
+    found = Complaints()
+    data: Any = artifact_pb2.ArtifactData()
+    read_data(data, exchange.body, found)
+    found.settle()
+    before = (await exchange.call(_GET, artifact_service_pb2.GetArtifactRequest(artifact_id=request.artifact_id))).artifact
+    if data.HasField("content") and data.content != before.data.content and data.type == before.data.type:
+        raise Problem(409, "conflict", "Conflict", "The content of an artifact never changes: store a new artifact")
+    if data.type != FREE_TYPE:
+        request.metadata.CopyFrom(data.metadata)
+    return exchange.answer(await _whole(exchange, (await exchange.call(exchange.rpc, request)).artifact))
+
+
+def read_data(data: Any, body: Any, found: Complaints) -> None:
+    """Reads the member `data` of a body."""
+    if not isinstance(body, dict) or "data" not in body:
+        found.add("missing", ("body", "data"), "Field required", body)
+        return
+    value = body["data"]
+    if isinstance(value, dict) and isinstance(value.get("type"), str) and value.keys() <= _TYPED:
+        read_message(data, {key: one for key, one in value.items() if key != "content_size"}, ("body", "data"), found)
+    else:
+        data.type = FREE_TYPE
+        fill_value(data.content, value)
+
+
+async def _whole(exchange: Exchange, artifact: Any) -> dict[str, Any]:
+    """An artifact with its content."""
+    document: dict[str, Any] = exchange.renderer.message(artifact)
+    data = document["data"]
+    if artifact.data.content_size and not artifact.data.HasField("content"):
+        data["content"] = await _content(exchange, artifact)
+    document["data"] = data["content"] if data["type"] == FREE_TYPE else _contract_data(data)
+    return document
+
+
+async def _without_content(exchange: Exchange, artifact: Any) -> dict[str, Any]:
+    renderer = Renderer(extra=exchange.options.extra_fields, without=_WITHOUT_CONTENT)
+    document: dict[str, Any] = renderer.message(artifact)
+    if artifact.data.type != FREE_TYPE:
+        document["data"] = _contract_data(document["data"])
+        return document
+    whole = (await exchange.call(_GET, artifact_service_pb2.GetArtifactRequest(artifact_id=artifact.id))).artifact
+    value: Any = MessageToDict(whole.data.content)
+    document["data"] = {key: one for key, one in value.items() if key != "content"} if isinstance(value, dict) else value
+    return document
+
+
+def _contract_data(data: dict[str, Any]) -> dict[str, Any]:
+    data["type"] = MODEL_TYPES.get(data["type"], data["type"])
+    if data["content_type"] == WORKSPACE:
+        data["content_type"], data["content_size"] = ZIP, None
+    elif data["content_type"] == ARROW:
+        data["content_type"] = FRAME_JSON
+    elif not data["content_type"]:
+        data["content_type"] = None
+    return data
+
+
+async def _content(exchange: Exchange, artifact: Any) -> Any:
+    """Content that does not travel with its artifact: frames and JSON as they are, anything else as a description of its bytes."""
+    kind = artifact.data.content_type
+    if kind == WORKSPACE:
+        return _description(b"PK\x03\x04", cut=True)
+    if kind not in (ARROW, JSON) or artifact.data.content_size > LARGEST_CONTENT:
+        return _description(await _downloaded(exchange, artifact.id, LONGEST_REPR), cut=artifact.data.content_size > LONGEST_REPR)
+    content = await _downloaded(exchange, artifact.id, artifact.data.content_size)
+    if kind == JSON:
+        return orjson.Fragment(content)
+    return orjson.Fragment(frame_to_json(pa.ipc.open_stream(content).read_all()))
+
+
+async def _downloaded(exchange: Exchange, artifact_id: str, size: int) -> bytes:
+    """The first bytes of an artifact's content."""
+
+    async def read() -> bytes:
+        found = bytearray()
+        async with aclosing(
+            exchange.stream(_DOWNLOAD, artifact_service_pb2.DownloadArtifactRequest(artifact_id=artifact_id))
+        ) as parts:
+            async for part in parts:
+                found += part.chunk  # type: ignore[attr-defined]
+                if len(found) >= size and part.chunk:  # type: ignore[attr-defined]
+                    break
+        return bytes(found[:size])
+
+    return await exchange.unless_gone(read())
+
+
+def _description(content: bytes, *, cut: bool) -> dict[str, str]:
+    """What stands for content that JSON cannot hold."""
+    text = repr(content)
+    shown = text[:LONGEST_REPR] + "..." if cut or len(text) > LONGEST_REPR else text
+    error = "Value is not JSON-serializable."
+    return {"_type": "bytes", "_module": "builtins", "_repr": shown, "_serialization_error": error}

@@ -1,0 +1,86 @@
+"""Content on its way out and in: a header, then chunks."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pyarrow as pa
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from starlette.responses import Response
+
+from .answers import Streamed, answer_of
+from .bodies import ARROW, media_type
+from .exchange import JSON, Exchange
+from .frames import frame_to_csv, records_json
+from .methods import Method
+from .parsing import Complaints
+from .shapes import FRAME_JSON
+
+CSV = "text/csv"
+_SUFFIXES = {"application/zip": "zip", CSV: "csv", JSON: "json", FRAME_JSON: "json", "image/png": "png", ARROW: "arrows"}
+
+
+def is_download(method: Method) -> bool:
+    """Whether a method streams a header and then chunks."""
+    return method.server_streaming and {"header", "chunk"} <= set(method.response.fields_by_name)
+
+
+def is_upload(method: Method) -> bool:
+    """Whether a method takes a stream of a header and then chunks."""
+    return method.client_streaming and {"header", "chunk"} <= set(method.request.fields_by_name)
+
+
+async def download(exchange: Exchange) -> Response:
+    """Content as a file. A frame is sent as rows of JSON, unless its Arrow stream or CSV is asked for."""
+    request = await exchange.message()
+    parts = exchange.stream(exchange.rpc, request)
+    header = (await exchange.unless_gone(anext(parts))).header  # type: ignore[attr-defined]
+    if header.content_type != ARROW or exchange.accepts(ARROW):
+        return _file(exchange, header.content_type, _bytes(parts), length=header.content_size - request.offset)
+    table = pa.ipc.open_stream(await exchange.unless_gone(_joined(parts))).read_all()
+    if exchange.accepts(CSV):
+        return _file(exchange, CSV, _once(frame_to_csv(table)))
+    return _file(exchange, FRAME_JSON, _once(records_json(table)))
+
+
+def _file(exchange: Exchange, content_type: str, content: AsyncGenerator[bytes, None], length: int | None = None) -> Response:
+    name = next(iter(exchange.match.values.values()))
+    suffix = _SUFFIXES.get(media_type(content_type), "bin")
+    headers = {"content-disposition": f"attachment; filename=artifact_{name}.{suffix}", "content-type": content_type}
+    if length is not None:
+        headers["content-length"] = str(length)
+    return Streamed(content, headers=headers)
+
+
+async def _bytes(parts: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(parts):
+        async for part in parts:
+            yield part.chunk
+
+
+async def _joined(parts: AsyncGenerator[Any, None]) -> bytes:
+    return b"".join([chunk async for chunk in _bytes(parts)])
+
+
+async def _once(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content
+
+
+async def upload(exchange: Exchange) -> Response:
+    """The body is the content, whatever it is; the header's fields stand in the query, and its type in Content-Type."""
+    part: Any = GetMessageClass(exchange.method.request)
+    first = part()
+    first.header.SetInParent()
+    found = Complaints()
+    exchange.read_query(first.header, found, everything=True)
+    found.settle()
+    if not first.header.content_type:
+        first.header.content_type = exchange.request.headers.get("content-type", "")
+    return await answer_of(exchange, await exchange.call(exchange.rpc, _with_chunks(first, exchange, part)))
+
+
+async def _with_chunks(first: Message, exchange: Exchange, part: Any) -> AsyncIterator[Message]:
+    yield first
+    async for chunk in exchange.chunks():
+        yield part(chunk=chunk)
