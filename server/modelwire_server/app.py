@@ -22,7 +22,7 @@ from .data_folder import claim_data_dir, worker_id
 from .database.engine import Database
 from .database.notifications import Listener, Topic
 from .execution.local import LocalExecutor
-from .gateway.exchange import Options
+from .gateway.alone import options_of
 from .gateway.http import http_app
 from .gateway.inside import InsideCalls, Registered
 from .gateway.methods import contract_methods
@@ -113,7 +113,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         grpc_port = bind(server, settings)
         registration = registration_of(settings)
         checks = {"database": ground.database.check, **({"registration": registration.check} if registration else {})}
-        transcoder = Transcoder(calls, contract_methods(), gateway_options(settings))
+        transcoder = Transcoder(calls, contract_methods(), options_of(settings))
         http = HttpServer(http_app(checks=checks, metrics=metrics, transcoder=transcoder), settings)
         await begin_work(stack, parts)
         await server.start()
@@ -234,15 +234,6 @@ def listener_of(database: Database, hub: JobHub, dispatcher: Dispatcher, models:
         Topic.GONE: models.forget,
     }
     return Listener(database, lambda topic, about: acts[topic](about), hub.notify_all)
-
-
-def gateway_options(settings: Settings) -> Options:
-    return Options(
-        extra_fields=settings.rest_extra_fields,
-        info_profile=settings.rest_info_profile,
-        max_body_bytes=settings.max_http_body_bytes,
-        forwarded_headers=tuple(name.lower() for name in settings.forwarded_headers),
-    )
 
 
 def registration_of(settings: Settings) -> Registration | None:

@@ -3,7 +3,8 @@
 from .administering import admin
 from .checking import check
 from .demonstrating import demo
+from .forwarding import gateway
 from .initiating import init
 from .serving import serve
 
-__all__ = ["admin", "check", "demo", "init", "serve"]
+__all__ = ["admin", "check", "demo", "gateway", "init", "serve"]
