@@ -13,8 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..clock import new_id
 from ..metrics import ServerMetrics
+from .calls import CallFailed
 from .parsing import InvalidRequest
-from .problems import Asked, Problem, invalid_request, not_allowed, not_found, response_of
+from .problems import Asked, Problem, invalid_request, not_allowed, not_found, problem_of, response_of
 from .system import CHECK_SECONDS, Check, system_routes
 from .transcoding import REQUEST_ID_HEADER, Transcoder
 
@@ -31,7 +32,7 @@ def http_app(
     app = Starlette(
         routes=[*system_routes(checks, metrics, check_seconds), *pages],
         middleware=[Middleware(RequestIds)],
-        exception_handlers={HTTPException: _refused, InvalidRequest: _invalid},
+        exception_handlers={HTTPException: _refused, InvalidRequest: _invalid, CallFailed: _failed},
     )
     app.router.redirect_slashes = False
     if transcoder is not None:
@@ -74,3 +75,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, InvalidRequest)
     return response_of(invalid_request(error.errors), _asked(request))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """A page that could not ask the server for what it shows."""
+    assert isinstance(error, CallFailed)
+    return response_of(problem_of(error, _asked(request)), _asked(request))

@@ -2,21 +2,23 @@
 asked for anything, so that the pages work without internet."""
 
 import html
-from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from modelwire.v1 import artifact_pb2, job_service_pb2
+
+from .calls import Calls
+from .exchange import JSON
+from .openapi.document import live_document, schema_of, title
+from .rendering import to_json
+
 # A package that carries the files of both; it is found, not imported.
 CARRIER = "fastapi_offline"
-
-# The document, as JSON.
-Document = Callable[[], Awaitable[Mapping[str, Any]]]
 
 SWAGGER_UI = """\
 window.ui = SwaggerUIBundle({
@@ -58,17 +60,18 @@ POLICY = (
 )
 
 
-def pages(document: Document) -> list[BaseRoute]:
-    """GET /openapi.json, /docs and /redoc, and what the pages load. All addresses in them are relative, for proxies."""
+def pages(calls: Calls) -> list[BaseRoute]:
+    """GET /openapi.json, /docs and /redoc, what these load, and the JSON schemas of what is answered. All addresses in the pages are
+    relative, for proxies."""
 
     async def openapi(request: Request) -> Response:
-        return JSONResponse(await document())
+        return Response(to_json(await live_document(calls)), media_type=JSON)
 
     async def swagger_ui(request: Request) -> Response:
-        return _page(await document(), library="swagger-ui-bundle.js", start="swagger-ui.js", styles=("assets/swagger-ui.css",))
+        return _page(await title(calls), library="swagger-ui-bundle.js", start="swagger-ui.js", styles=("assets/swagger-ui.css",))
 
     async def redoc(request: Request) -> Response:
-        return _page(await document(), library="redoc.standalone.js", start="redoc.js", styles=())
+        return _page(await title(calls), library="redoc.standalone.js", start="redoc.js", styles=())
 
     return [
         Route("/openapi.json", openapi, methods=["GET"]),
@@ -77,6 +80,8 @@ def pages(document: Document) -> list[BaseRoute]:
         _text("/docs/swagger-ui.js", SWAGGER_UI, "text/javascript"),
         _text("/docs/redoc.js", REDOC, "text/javascript"),
         _text("/docs/page.css", STYLE, "text/css"),
+        _text("/api/v1/artifacts/$schema", to_json(schema_of(artifact_pb2.Artifact.DESCRIPTOR)), JSON),
+        _text("/api/v1/jobs/$schema", to_json(schema_of(job_service_pb2.Job.DESCRIPTOR, several=True)), JSON),
         Mount("/docs/assets", StaticFiles(directory=_assets())),
     ]
 
@@ -88,14 +93,13 @@ def _assets() -> Path:
     return Path(found.origin).parent / "static"
 
 
-def _page(document: Mapping[str, Any], *, library: str, start: str, styles: tuple[str, ...]) -> Response:
+def _page(title: str, *, library: str, start: str, styles: tuple[str, ...]) -> Response:
     links = [f'<link rel="stylesheet" href="docs/{name}">' for name in (*styles, "page.css")]
-    title = html.escape(document["info"]["title"])
-    page = PAGE.format(title=title, library=library, start=start, styles="\n".join(links))
+    page = PAGE.format(title=html.escape(title), library=library, start=start, styles="\n".join(links))
     return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
 
-def _text(path: str, text: str, media_type: str) -> Route:
+def _text(path: str, text: str | bytes, media_type: str) -> Route:
     async def endpoint(request: Request) -> Response:
         return Response(text, media_type=media_type)
 

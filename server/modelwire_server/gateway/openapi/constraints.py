@@ -1,0 +1,183 @@
+"""What requests must keep to beyond the types of their fields, for the OpenAPI document; and what is other JSON than its message.
+
+The rules are those of the domain; where it has a name for a limit, it is used."""
+
+from typing import Any
+
+from geojson_pydantic import FeatureCollection
+
+from ...rules import MOST_TAGS
+from ...services.checks import HIGHEST_PRIORITY, LONGEST_MESSAGE, LONGEST_REQUEST_ID, LONGEST_TEXT
+from ..jobs import LONGEST_INTERVAL
+from ..lists import LARGEST_PAGE
+from .schemas import PREFIX, Schema
+
+# Identifiers are written in upper case, and read in any.
+ULID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+ULID_READ = "[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}"
+EXAMPLE_ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+_WITHOUT_NUL = r"^[^\u0000]*$"
+ID: Schema = {"pattern": f"^{ULID_READ}$", "examples": [EXAMPLE_ID]}
+_OPTIONAL_ID: Schema = {"pattern": f"^({ULID_READ})?$"}
+_TEXT: Schema = {"maxLength": LONGEST_TEXT, "pattern": _WITHOUT_NUL}
+_COUNT: Schema = {"minimum": 0}
+
+# By the name of a field in any request, or by its full name.
+ASKED: dict[str, Schema] = {
+    "artifact_id": ID,
+    "config_id": ID,
+    "job_id": ID,
+    "id": _OPTIONAL_ID,
+    "input_id": _OPTIONAL_ID,
+    "model_id": _OPTIONAL_ID,
+    "parent_id": _OPTIONAL_ID,
+    "prediction_id": _OPTIONAL_ID,
+    "modelwire.v1.PredictRequest.model": ID,
+    "modelwire.v1.GenerateSampleDataRequest.config_id": _OPTIONAL_ID,
+    "modelwire.v1.ListJobsRequest.config_id": _OPTIONAL_ID,
+    "tags": {"maxItems": MOST_TAGS, "uniqueItems": True, "items": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,100}$"}},
+    "request_id": {"maxLength": LONGEST_REQUEST_ID, "pattern": _WITHOUT_NUL},
+    "priority": {"minimum": -HIGHEST_PRIORITY, "maximum": HIGHEST_PRIORITY},
+    "timeout": {"pattern": r"^(?!0*(\.0+)?s$)[0-9]{1,7}(\.[0-9]{1,9})?s$", "examples": ["30s"]},
+    "page_size": _COUNT,
+    "skip": _COUNT,
+    # Not any text: what the answer before said.
+    "page_token": {"format": "page-token"},
+    "modelwire.v1.CreateConfigRequest.name": _TEXT | {"minLength": 1},
+    "modelwire.v1.UpdateConfigRequest.name": _TEXT | {"minLength": 1},
+    "modelwire.v1.CancelJobRequest.message": {"maxLength": LONGEST_MESSAGE, "pattern": _WITHOUT_NUL},
+    "modelwire.v1.WatchJobRequest.after_sequence": _COUNT,
+    "modelwire.v1.DownloadArtifactRequest.offset": _COUNT,
+    "modelwire.v1.GenerateSampleDataRequest.num_locations": {"minimum": 1, "maximum": 1_000},
+    "modelwire.v1.GenerateSampleDataRequest.num_periods": {"minimum": 1, "maximum": 10_000},
+    "modelwire.v1.GenerateSampleDataRequest.num_features": {"minimum": 0, "maximum": 1_000},
+}
+
+_ANY_DATA: Schema = {"anyOf": [{"$ref": PREFIX + "ArtifactDataInput"}, {"not": {"type": "object", "required": ["type"]}}]}
+_DATA_TEXT = "What it is, as an object with `type`, `metadata` and `content`; or any other JSON value."
+ASKED |= {"modelwire.v1.CreateArtifactRequest.data": _ANY_DATA}
+
+# Fields of a request that REST clients give as another member.
+REPLACED: dict[str, tuple[str, Schema]] = {
+    "modelwire.v1.UpdateArtifactRequest.metadata": (
+        "data",
+        _ANY_DATA | {"description": f"{_DATA_TEXT} Its content must not change."},
+    ),
+}
+# What members of a request go together.
+TOGETHER: dict[str, Schema] = {
+    "modelwire.v1.ValidateInputRequest": {
+        "oneOf": [
+            {
+                "properties": {"type": {"const": "train"}, "config_id": {"type": "string"}, "data": {"type": "object"}},
+                "required": ["config_id", "data"],
+            },
+            {
+                "properties": {
+                    "type": {"const": "predict"},
+                    "artifact_id": {"type": "string"},
+                    "historic": {"type": "object"},
+                    "future": {"type": "object"},
+                },
+                "required": ["artifact_id", "historic", "future"],
+            },
+        ]
+    }
+}
+
+_DATA: Schema = {"anyOf": [{"$ref": PREFIX + "ArtifactData"}, {"description": "Whatever JSON was stored."}]}
+ANSWERED: dict[str, Schema] = {
+    "modelwire.v1.Artifact.data": _DATA,
+    "modelwire.v1.ArtifactNode.data": _DATA,
+    "modelwire.v1.ArtifactNode.children": {"type": ["array", "null"]},
+    "modelwire.v1.ArtifactData.content_type": {"type": ["string", "null"]},
+} | {
+    f"modelwire.v1.{message}.{field}": {"pattern": f"^{ULID}$", "examples": [EXAMPLE_ID]}
+    for message, fields in {
+        "Config": ("id",),
+        "Artifact": ("id", "parent_id"),
+        "ArtifactNode": ("id", "parent_id"),
+        "Job": ("id", "artifact_id"),
+        "TrainResponse": ("job_id", "artifact_id"),
+        "SubmitPredictionResponse": ("job_id", "artifact_id"),
+    }.items()
+    for field in fields
+}
+
+_COLUMN_TYPES = ["string", "integer", "number", "boolean", "any"]
+
+
+def _frame(*, asked: bool) -> Schema:
+    text: Schema = {"type": ["string", "null"] if asked else "string"}
+    column: Schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "description": "The column's name."},
+            "type": {"type": "string", "enum": _COLUMN_TYPES},
+            "title": text | {"description": "A title for people."},
+            "description": text | {"description": "What the column means."},
+        },
+        "required": ["name", "type"],
+    }
+    described: Schema = {"type": "object", "properties": {"fields": {"type": "array", "items": column}}, "required": ["fields"]}
+    name: Schema = {"type": "string", "pattern": _WITHOUT_NUL} if asked else {"type": "string"}
+    return {
+        "description": "A table. Each row has one value for each column.",
+        "type": "object",
+        "properties": {
+            "columns": {"type": "array", "items": name, "uniqueItems": True, "description": "The names of the columns, in order."},
+            "data": {
+                "type": "array",
+                "items": {"type": "array", "items": {}},
+                "description": "The rows. Null is a missing value.",
+            },
+            "schema": {"anyOf": [described, {"type": "null"}]} if asked else described,
+        },
+        "required": ["columns", "data"] if asked else ["columns", "data", "schema"],
+    }
+
+
+def geo_schemas() -> dict[str, Schema]:
+    """GeoJSON, as components: FeatureCollection and what it is made of."""
+    schema: dict[str, Any] = FeatureCollection.model_json_schema(ref_template=PREFIX + "{model}")
+    parts: dict[str, Schema] = schema.pop("$defs")
+    del parts["BaseModel"]
+    parts["Feature"]["properties"]["properties"] = {"type": ["object", "null"], "description": "What is known of the feature."}
+    return {"FeatureCollection": schema} | parts
+
+
+# Of every list (see `lists`) and of streams (see `streams`).
+LIST_PARAMETERS: list[Schema] = [
+    {
+        "name": "page",
+        "in": "query",
+        "description": "Together with `size`: the page with this number, from 1. Without both the answer is an array of everything.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    {
+        "name": "size",
+        "in": "query",
+        "description": "Together with `page`: how many there are on a page.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE},
+    },
+]
+LAST_EVENT: Schema = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "Resumes a stream of events after the one with this id, as browsers do by themselves.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+}
+POLL_INTERVAL: Schema = {
+    "name": "poll_interval",
+    "in": "query",
+    "description": "Seconds between two messages.",
+    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_INTERVAL},
+}
+
+# Members that are not in every answer.
+SOMETIMES = frozenset({"modelwire.v1.ArtifactData.content"})
+
+# Messages that are something else in JSON.
+SPECIAL_ASKED: dict[str, Schema] = {"modelwire.v1.Frame": _frame(asked=True)}
+SPECIAL_ANSWERED: dict[str, Schema] = {"modelwire.v1.Frame": _frame(asked=False)}

@@ -1,0 +1,72 @@
+"""What an operation of the OpenAPI document can fail with."""
+
+from collections.abc import Iterable
+
+from ..methods import Method
+from ..problems import CONTENT_TYPE, status_of
+from .comments import meaning, reasons_of
+from .schemas import PREFIX, Schema
+
+# What any call may fail with, whatever it does.
+_ALWAYS = ("OVERLOADED", "INTERNAL", "STORAGE_UNAVAILABLE", "SHUTTING_DOWN", "DEADLINE_EXCEEDED")
+
+_ENTRY: Schema = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "description": "The kind of mistake, for instance `missing`."},
+        "loc": {
+            "type": "array",
+            "items": {"type": ["string", "integer"]},
+            "description": "Where it is: `body`, `query` or `path`, then names and positions.",
+        },
+        "msg": {"type": "string", "description": "A sentence for people."},
+        "input": {"description": "What stands there."},
+        "ctx": {"type": "object", "description": "Further values."},
+    },
+    "required": ["type", "loc", "msg", "input"],
+}
+_PROBLEM: Schema = {
+    "description": "Why a request failed (RFC 9457).",
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "description": "The kind of problem, as a URI."},
+        "title": {"type": "string", "description": "The kind of problem, in words."},
+        "status": {"type": "integer", "description": "The HTTP status."},
+        "detail": {"type": "string", "description": "What is wrong, in a sentence."},
+        "instance": {"type": "string", "description": "What was asked for."},
+        "trace_id": {"type": "string", "description": "The id of the request, by which the log of the server has it."},
+        "reason": {"type": "string", "description": "The reason, for programs: one of the names above."},
+        "constraint": {"type": "string", "description": "What the stored data require."},
+    },
+    "required": ["type", "title", "status", "detail", "instance"],
+}
+PROBLEM_SCHEMAS: dict[str, Schema] = {
+    "Problem": _PROBLEM,
+    "ValidationProblem": {
+        "description": "What is wrong with a request, all of it.",
+        "allOf": [{"$ref": PREFIX + "Problem"}],
+        "properties": {"errors": {"type": "array", "items": {"$ref": PREFIX + "ValidationEntry"}}},
+        "required": ["errors"],
+    },
+    "ValidationEntry": _ENTRY | {"description": "One mistake."},
+}
+
+
+def failures(method: Method) -> dict[str, Schema]:
+    """The problems that a method can answer with, by status."""
+    found: dict[int, list[str]] = {}
+    for reason in dict.fromkeys((*reasons_of(method.rpc), *_ALWAYS)):
+        found.setdefault(status_of(reason), []).append(f"- `{reason}`: {meaning(reason)}")
+    if method.template.fields:
+        found.setdefault(400, []).insert(0, "- `INVALID_ID`: an id in the path is not a ULID")
+    if method.body or method.query_fields:
+        found.setdefault(422, []).insert(0, "- the request is not what is described here; `errors` says where")
+    if method.body:
+        found.setdefault(413, []).insert(0, "- the body is too large")
+        found.setdefault(415, []).insert(0, "- the body is encoded")
+    return {str(status): problem_response(lines, status) for status, lines in sorted(found.items())}
+
+
+def problem_response(lines: Iterable[str], status: int) -> Schema:
+    schema = "ValidationProblem" if status == 422 else "Problem"
+    return {"description": "\n".join(lines), "content": {CONTENT_TYPE: {"schema": {"$ref": PREFIX + schema}}}}
