@@ -26,6 +26,7 @@ from .gateway.alone import options_of
 from .gateway.http import http_app
 from .gateway.inside import InsideCalls, Registered
 from .gateway.methods import contract_methods
+from .gateway.pages import pages
 from .gateway.transcoding import Transcoder
 from .inference.models import ModelCache
 from .inference.predictor import Predictor
@@ -114,7 +115,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         registration = registration_of(settings)
         checks = {"database": ground.database.check, **({"registration": registration.check} if registration else {})}
         transcoder = Transcoder(calls, contract_methods(), options_of(settings))
-        http = HttpServer(http_app(checks=checks, metrics=metrics, transcoder=transcoder), settings)
+        http = HttpServer(http_app(checks=checks, metrics=metrics, transcoder=transcoder, pages=pages(calls)), settings)
         await begin_work(stack, parts)
         await server.start()
         await http.start()

@@ -19,6 +19,7 @@ from ..settings import Settings
 from .exchange import Options
 from .http import http_app
 from .methods import contract_methods
+from .pages import pages
 from .remote import RemoteCalls
 from .transcoding import Transcoder
 
@@ -50,9 +51,10 @@ async def forwarding(
         else grpc.aio.insecure_channel(target, options=channel_options())
     )
     async with channel:
-        transcoder = Transcoder(RemoteCalls(channel), contract_methods(), options_of(settings))
+        calls = RemoteCalls(channel)
+        transcoder = Transcoder(calls, contract_methods(), options_of(settings))
         checks = {"server": lambda: check_server(channel)}
-        http = HttpServer(http_app(checks=checks, metrics=ServerMetrics(), transcoder=transcoder), settings)
+        http = HttpServer(http_app(checks=checks, metrics=ServerMetrics(), transcoder=transcoder, pages=pages(calls)), settings)
         await http.start()
         try:
             yield http
