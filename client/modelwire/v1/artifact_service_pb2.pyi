@@ -555,19 +555,23 @@ class DownloadArtifactRequest(_message.Message):
 
     ARTIFACT_ID_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    ZIPPED_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """The artifact's id."""
     offset: _builtins.int
     """Begins at this byte. 0 means the first."""
+    zipped: _builtins.bool
+    """As a zip file. A workspace always comes as one; any other content becomes the one file in it: `model.pickle` if it is a model."""
     def __init__(
         self,
         *,
         artifact_id: _builtins.str = ...,
         offset: _builtins.int = ...,
+        zipped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "offset", b"offset", "zipped", b"zipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -56,6 +56,14 @@ async def archive_of(blobs: BlobStore, listed: Blob, time: datetime) -> Archive:
     return Archive(blobs, Workspace.from_json(document), time)
 
 
+async def archive_around(blobs: BlobStore, content: Blob, name: str, time: datetime) -> Archive:
+    """A zip file with this content as its only file. Raises ContentCorrupted."""
+    crc32 = 0
+    async for chunk in blobs.read(content.digest):
+        crc32 = zlib.crc32(chunk, crc32)
+    return Archive(blobs, Workspace(files=(WorkspaceFile(name, content.digest, content.size, crc32=crc32),)), time)
+
+
 def _pieces(workspace: Workspace, time: datetime) -> Iterator[Piece]:
     known: list[tuple[Entry, int]] = []
     position = 0

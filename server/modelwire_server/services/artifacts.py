@@ -8,7 +8,7 @@ from typing import Any
 from modelwire.v1 import artifact_service_pb2 as pb
 from modelwire.v1.artifact_service_pb2_grpc import ArtifactServiceServicer
 
-from ..artifacts.archive import ZIP, Archive, archive_of
+from ..artifacts.archive import ZIP, Archive, archive_around, archive_of
 from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.model import ARROW_STREAM, JSON, PICKLE, WORKSPACE, Artifact, Blob
 from ..artifacts.tree import LARGEST_INLINE, ArtifactTree, NewArtifact
@@ -110,11 +110,12 @@ class ArtifactServicer(ArtifactServiceServicer):
         offset = findings.not_negative("offset", request.offset)
         findings.settle()
         artifact, stored = await self._tree.content(artifact_id)
-        blob, chunks = await self._download(artifact, stored, offset)
+        zipped = request.zipped or artifact.content_type == WORKSPACE
+        blob, chunks = await self._download(artifact, stored, offset, zipped=zipped)
         if offset > blob.size:
             findings.add("offset", f"is {offset:,}, but the content has only {blob.size:,} bytes")
             findings.settle()
-        yield pb.DownloadArtifactResponse(header=header_of(artifact, blob))
+        yield pb.DownloadArtifactResponse(header=header_of(artifact, blob, zipped=zipped))
         async for chunk in chunks:
             offset += len(chunk)
             yield pb.DownloadArtifactResponse(chunk=chunk)
@@ -122,11 +123,14 @@ class ArtifactServicer(ArtifactServiceServicer):
             message = f"the content has {offset:,} bytes instead of {blob.size:,}"
             raise ContentCorrupted(message, digest=blob.digest)
 
-    async def _download(self, artifact: Artifact, blob: Blob, offset: int) -> tuple[Blob, AsyncIterator[bytes]]:
-        """What is sent of an artifact: its content, or the zip file of a workspace; and its bytes from the offset on."""
-        if artifact.content_type != WORKSPACE:
+    async def _download(self, artifact: Artifact, blob: Blob, offset: int, *, zipped: bool) -> tuple[Blob, AsyncIterator[bytes]]:
+        """What is sent of an artifact: its content, or a zip file; and its bytes from the offset on."""
+        if not zipped:
             return blob, self._blobs.read(blob.digest, offset=offset, chunk_size=LARGEST_PART)
-        archive = await archive_of(self._blobs, blob, artifact.created_at)
+        if artifact.content_type == WORKSPACE:
+            archive = await archive_of(self._blobs, blob, artifact.created_at)
+        else:
+            archive = await archive_around(self._blobs, blob, name_in_zip(artifact), artifact.created_at)
         return await self._sent(artifact.id, archive), archive.chunks(offset)
 
     async def _sent(self, artifact_id: str, archive: Archive) -> Blob:
@@ -188,12 +192,17 @@ def artifact_id_of(request: Any) -> str:
     return artifact_id
 
 
-def header_of(artifact: Artifact, blob: Blob) -> pb.DownloadHeader:
-    content_type = ZIP if artifact.content_type == WORKSPACE else artifact.content_type
-    suffix = _SUFFIXES.get(content_type) or mimetypes.guess_extension(content_type) or ""
+def header_of(artifact: Artifact, blob: Blob, *, zipped: bool) -> pb.DownloadHeader:
+    content_type = ZIP if zipped else artifact.content_type
     return pb.DownloadHeader(
-        content_type=content_type,
-        content_size=blob.size,
-        digest=blob.digest,
-        filename=f"artifact_{artifact.id}{suffix}",
+        content_type=content_type, content_size=blob.size, digest=blob.digest, filename=file_name(artifact.id, content_type)
     )
+
+
+def file_name(artifact_id: str, content_type: str) -> str:
+    suffix = _SUFFIXES.get(content_type) or mimetypes.guess_extension(content_type) or ""
+    return f"artifact_{artifact_id}{suffix}"
+
+
+def name_in_zip(artifact: Artifact) -> str:
+    return "model.pickle" if artifact.content_type == PICKLE else file_name(artifact.id, artifact.content_type)

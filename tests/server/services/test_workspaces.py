@@ -15,6 +15,7 @@ import pytest
 
 from modelwire.v1 import artifact_service_pb2 as pb
 from modelwire_server.artifacts.model import TRAINING_WORKSPACE_TYPE, WORKSPACE, Artifact
+from modelwire_server.artifacts.tree import NewArtifact
 from modelwire_server.artifacts.workspace import Workspace, WorkspaceFile, WorkspaceLink
 from modelwire_server.clock import new_id, now
 
@@ -159,5 +160,32 @@ def test_nobody_can_claim_that_something_is_a_workspace(run: Any, refusal: Any, 
         found = await refusal(edge.artifacts.UploadArtifact(iter(parts)))
         assert (found.reason, found.fields) == ("INVALID_FIELD", ["content_type"])
         assert "application/zip" in found.message
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "name"), [("application/x-pickle", "model.pickle"), ("application/json", "artifact_{id}.json")]
+)
+def test_other_content_can_be_the_only_file_of_a_zip_file(run: Any, content_type: str, name: str) -> None:
+    async def scenario(edge: Any) -> None:
+        content = bytes(range(256)) * 5000
+        blob = await edge.domain.blobs.put(content)
+        made = await edge.domain.tree.store(NewArtifact(), blob, content_type)
+        request = pb.DownloadArtifactRequest(artifact_id=made.id, zipped=True)
+        header, *parts = [part async for part in edge.artifacts.DownloadArtifact(request)]
+        zipped = b"".join(part.chunk for part in parts)
+        assert (header.header.content_type, header.header.content_size) == ("application/zip", len(zipped))
+        assert (header.header.filename, header.header.digest) == (
+            f"artifact_{made.id}.zip",
+            f"sha256:{hashlib.sha256(zipped).hexdigest()}",
+        )
+        with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
+            assert archive.testzip() is None
+            assert {one: archive.read(one) for one in archive.namelist()} == {name.format(id=made.id): content}
+        request.offset = len(zipped) - 7
+        _, rest = [part async for part in edge.artifacts.DownloadArtifact(request)]
+        assert rest.chunk == zipped[-7:]
+        assert (await download(edge, made.id))[1] == content
 
     run(scenario)
