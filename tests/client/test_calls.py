@@ -105,6 +105,13 @@ def test_an_unreachable_server_is_tried_again_with_the_same_request_id(serve: An
     assert re.fullmatch("[0-9a-f]{32}", ids[0])
 
 
+@both
+def test_who_waits_for_a_server_gets_through_to_one_that_breaks_off_again_and_again(serve: Any, train: Train) -> None:
+    servicer = Reluctant(*[unreachable] * 6)
+    assert train(serve(servicer), wait_for_ready=True).id == "J"
+    assert len({request.request_id for request in servicer.requests}) == 1
+
+
 def test_each_request_has_an_id_of_its_own(serve: Any) -> None:
     servicer = Reluctant()
     with Client(serve(servicer)) as client:
@@ -153,9 +160,10 @@ def test_other_refusals_are_final(serve: Any, train: Train, refusal: Callable[[A
     assert caught.value.__suppress_context__, "callers should not see frames of grpc"
 
 
-def test_a_call_that_could_have_had_its_effect_is_not_repeated(serve: Any) -> None:
+@pytest.mark.parametrize("wait_for_ready", [False, True])
+def test_a_call_that_could_have_had_its_effect_is_not_repeated(serve: Any, wait_for_ready: bool) -> None:
     servicer = Reluctant(unreachable)
-    with Client(serve(servicer)) as client, pytest.raises(Unavailable):
+    with Client(serve(servicer), wait_for_ready=wait_for_ready) as client, pytest.raises(Unavailable):
         client.configs.link("C", "A")
     assert len(servicer.requests) == 1
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf import wrappers_pb2
 
 from modelwire._seams import asynchronous as seam
-from modelwire.backoff import Backoff
+from modelwire.backoff import FIRST_DELAY, Backoff
 from modelwire.errors import ModelwireError, Unavailable
 from modelwire.records import HealthStatus
 from modelwire.statuses import asks_for_retry, error_of_call, never_arrived
@@ -30,6 +30,11 @@ PAGE_SIZE = 500
 def new_request_id() -> str:
     """An id that makes a request safe to repeat."""
     return uuid.uuid4().hex
+
+
+def may_be_repeated(request: Any) -> bool:
+    """Whether a request has the same effect when it is made twice."""
+    return "request_id" in request.DESCRIPTOR.fields_by_name
 
 
 class AsyncLine:
@@ -92,7 +97,8 @@ class AsyncConnection:
         """One request, one answer, within `timeout` seconds (default: the client's).
 
         gRPC itself repeats what may be repeated when the server cannot be reached (see the service config); here is repeated what
-        the server refused with a time to come back.
+        the server refused with a time to come back, and, for those who wait for a server, what may be repeated and got lost more
+        often than gRPC tries.
         """
         limit = self.settings.timeout if timeout is None else timeout
         due = None if limit is None else time.monotonic() + limit
@@ -102,8 +108,9 @@ class AsyncConnection:
                 return await method(request, **self._options(left))
             except seam.RpcError as failed:
                 error = error_of_call(failed, self.settings.target)
-            delay = error.retry_after or 0.0
-            if attempt == ATTEMPTS or not asks_for_retry(error) or (due is not None and time.monotonic() + delay >= due):
+            delay = error.retry_after or FIRST_DELAY
+            again = asks_for_retry(error) or (self.settings.wait_for_ready and may_be_repeated(request) and never_arrived(error))
+            if attempt == ATTEMPTS or not again or (due is not None and time.monotonic() + delay >= due):
                 raise error from None
             await seam.sleep(delay)
         raise AssertionError("the last attempt returns or raises")
