@@ -14,6 +14,8 @@ from .exchange import Exchange
 from .parsing import InvalidRequest
 from .streams import LAST_EVENT_ID, NDJSON, begun, data, line, streaming
 
+# A job that is deleted is canceled first, so that who hears of the one waits a little for the other.
+DELETION_SECONDS = 0.2
 DEFAULT_INTERVAL, LONGEST_INTERVAL = 0.5, 60.0
 _GET = pb.DESCRIPTOR.services_by_name["JobService"].methods_by_name["GetJob"]
 _FINAL = (pb.JOB_STATUS_COMPLETED, pb.JOB_STATUS_FAILED, pb.JOB_STATUS_CANCELED)
@@ -22,7 +24,7 @@ _FINAL = (pb.JOB_STATUS_COMPLETED, pb.JOB_STATUS_FAILED, pb.JOB_STATUS_CANCELED)
 async def watch(exchange: Exchange) -> Response:
     """The job every `poll_interval` seconds; a client that resumes a stream of events gets events, as at the other path."""
     if exchange.method.response_body or LAST_EVENT_ID in exchange.request.headers:
-        return await streaming(exchange)
+        return await streaming(exchange, "event")
     request = await exchange.message()
     interval = interval_of(exchange, DEFAULT_INTERVAL)
     job = (await exchange.call(_GET, pb.GetJobRequest(job_id=request.job_id))).job
@@ -67,7 +69,10 @@ async def _repeated(
             if news.failure is not None:
                 raise news.failure
             if news.take():
-                job = (await exchange.calls.unary(_GET, pb.GetJobRequest(job_id=job.id), exchange.sending)).job  # type: ignore[attr-defined]
+                job = await _read(exchange, job.id)
+            if job.status == pb.JOB_STATUS_CANCELED:
+                await asyncio.sleep(DELETION_SECONDS)
+                job = await _read(exchange, job.id)
     except CallFailed as failure:
         if failure.code.name != "NOT_FOUND":
             raise
@@ -75,6 +80,12 @@ async def _repeated(
     finally:
         watching.cancel()
         await asyncio.wait({watching})
+
+
+async def _read(exchange: Exchange, job_id: str) -> pb.Job:
+    answer: Any = await exchange.calls.unary(_GET, pb.GetJobRequest(job_id=job_id), exchange.sending)
+    job: pb.Job = answer.job
+    return job
 
 
 class _News:

@@ -26,12 +26,13 @@ BEGIN_SECONDS = 0.2
 Writer = Callable[[Any], bytes]
 
 
-async def streaming(exchange: Exchange) -> Response:
-    """All messages that a method streams."""
+async def streaming(exchange: Exchange, field: str = "") -> Response:
+    """All messages that a method streams; `field` is what is told of each, by default what the method's binding says."""
     request = await exchange.message()
     resume(exchange, request)
     lines = exchange.accepts(NDJSON)
-    write = _line_of(exchange) if lines else _event_of(exchange)
+    name = field or exchange.method.response_body
+    write = _line_of(exchange, name) if lines else _event_of(exchange, name)
     parts = written(exchange, exchange.stream(exchange.rpc, request), write)
     return await begun(exchange, parts, lines=lines)
 
@@ -94,20 +95,15 @@ def line(value: Any) -> bytes:
     return to_json(value) + b"\n"
 
 
-def _body(exchange: Exchange, message: Any) -> Any:
-    name = exchange.method.response_body
-    return getattr(message, name) if name else message
+def _line_of(exchange: Exchange, name: str) -> Writer:
+    return lambda message: line(exchange.renderer.message(getattr(message, name) if name else message))
 
 
-def _line_of(exchange: Exchange) -> Writer:
-    return lambda message: line(exchange.renderer.message(_body(exchange, message)))
-
-
-def _event_of(exchange: Exchange) -> Writer:
+def _event_of(exchange: Exchange, name: str) -> Writer:
     """Events with a name where the message is one of several kinds, and an id by which the stream can be resumed."""
 
     def write(message: Any) -> bytes:
-        body = _body(exchange, message)
+        body = getattr(message, name) if name else message
         numbered = EVENT_IDS.get(body.DESCRIPTOR.full_name)
         if numbered is None:
             return data(exchange.renderer.message(body))

@@ -6,10 +6,11 @@ import json
 import os
 import re
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,6 @@ class Rest:
     server_port: int
     grpc_port: int
     folder: Path
-    made: list[str] = field(default_factory=list)
 
     def open(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -99,8 +99,7 @@ class Rest:
     @contextmanager
     def held_training(self) -> Iterator[tuple[dict[str, str], Path]]:
         """A training that goes on when something is written to the pipe."""
-        pipe = self.folder / f"pipe-{len(self.made)}"
-        self.made.append(str(pipe))
+        pipe = self.folder / f"pipe-{uuid.uuid4()}"
         os.mkfifo(pipe)
         submitted = self.train(wait_for=str(pipe))
         try:
