@@ -5,7 +5,7 @@ import hashlib
 import stat
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import ContentCorrupted, StorageUnavailable
@@ -54,6 +54,12 @@ async def archive_of(blobs: BlobStore, listed: Blob, time: datetime) -> Archive:
     """The zip file of the workspace whose list of files this is. Raises ContentCorrupted."""
     document = b"".join([chunk async for chunk in blobs.read(listed.digest)])
     return Archive(blobs, Workspace.from_json(document), time)
+
+
+def size_around(name: str, size: int) -> int:
+    """The size of a zip file whose only file has this name and size."""
+    workspace = Workspace(files=(WorkspaceFile(name, "", size),))
+    return sum(map(_size, _pieces(workspace, datetime(1980, 1, 1, tzinfo=UTC))))
 
 
 async def archive_around(blobs: BlobStore, content: Blob, name: str, time: datetime) -> Archive:

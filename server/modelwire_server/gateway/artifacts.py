@@ -5,11 +5,11 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-from google.protobuf.json_format import MessageToDict
 from starlette.responses import Response
 
 from modelwire.v1 import artifact_pb2, artifact_service_pb2
 
+from ..artifacts.archive import size_around
 from ..services.values import fill_value
 from .answers import location
 from .bodies import ARROW
@@ -18,15 +18,19 @@ from .frames import frame_to_json
 from .lists import listing
 from .parsing import Complaints, read_message
 from .problems import Problem
-from .rendering import Renderer
+from .rendering import Renderer, to_json
 from .shapes import FRAME_JSON, FREE_TYPE, MODEL_TYPES
 
 ZIP = "application/zip"
 WORKSPACE = "application/vnd.modelwire.workspace+json"
+PICKLE = "application/x-pickle"
+PICKLED_NAME = "model.pickle"
+# In the metadata of artifacts whose data are any JSON value: the value.
+FREE_VALUE = "value"
 LARGEST_CONTENT = 64 << 20
 LONGEST_REPR = 200
 _SERVICE = artifact_service_pb2.DESCRIPTOR.services_by_name["ArtifactService"]
-_GET, _DOWNLOAD = _SERVICE.methods_by_name["GetArtifact"], _SERVICE.methods_by_name["DownloadArtifact"]
+GET_ARTIFACT, _DOWNLOAD = _SERVICE.methods_by_name["GetArtifact"], _SERVICE.methods_by_name["DownloadArtifact"]
 _TYPED = {"type", "metadata", "content", "content_type", "content_size", "digest"}
 _WITHOUT_CONTENT = frozenset({"modelwire.v1.ArtifactData.content"})
 
@@ -82,18 +86,41 @@ async def create(exchange: Exchange) -> Response:
 
 
 async def update(exchange: Exchange) -> Response:
-    """Changes metadata, tags and parent. Content cannot be changed: what is sent must be what is there."""
+    """Changes metadata, tags and parent, and data that are any JSON value. Type and content of others never change: what is sent must be
+    what is there."""
     request = await exchange.message(without=("metadata",))
     found = Complaints()
     data: Any = artifact_pb2.ArtifactData()
     read_data(data, exchange.body, found)
     found.settle()
-    before = (await exchange.call(_GET, artifact_service_pb2.GetArtifactRequest(artifact_id=request.artifact_id))).artifact
-    if data.HasField("content") and data.content != before.data.content and data.type == before.data.type:
-        raise Problem(409, "conflict", "Conflict", "The content of an artifact never changes: store a new artifact")
-    if data.type != FREE_TYPE:
-        request.metadata.CopyFrom(data.metadata)
+    before = (await exchange.call(GET_ARTIFACT, artifact_service_pb2.GetArtifactRequest(artifact_id=request.artifact_id))).artifact
+    if before.data.type == FREE_TYPE:
+        fill_value(request.metadata.fields[FREE_VALUE], exchange.body["data"])
+    else:
+        await _require_unchanged(exchange, before, data)
+        if "metadata" in exchange.body["data"]:
+            request.metadata.CopyFrom(data.metadata)
     return exchange.answer(await _whole(exchange, (await exchange.call(exchange.rpc, request)).artifact))
+
+
+async def _require_unchanged(exchange: Exchange, artifact: Any, data: Any) -> None:
+    """Raises Problem if the body has another type or content than the artifact."""
+    shown = orjson.loads(to_json((await _whole(exchange, artifact))["data"]))
+    sent = {"type": FREE_TYPE} if data.type == FREE_TYPE else exchange.body["data"]
+    changed = [name for name in ("type", "content") if name in sent and sent[name] != shown.get(name)]
+    if changed:
+        raise Problem(409, "conflict", "Conflict", f"The {changed[0]} of an artifact never changes: store a new artifact")
+
+
+async def metadata(exchange: Exchange) -> Response:
+    """The metadata alone; of data that are any JSON value, those that they name so."""
+    request = artifact_service_pb2.GetArtifactRequest(artifact_id=(await exchange.message()).artifact_id)
+    artifact = (await exchange.call(GET_ARTIFACT, request)).artifact
+    found: Any = exchange.renderer.message(artifact)["data"]["metadata"]
+    if artifact.data.type == FREE_TYPE:
+        value = found[FREE_VALUE]
+        found = value.get("metadata", {}) if isinstance(value, dict) else {}
+    return exchange.answer(found)
 
 
 def read_data(data: Any, body: Any, found: Complaints) -> None:
@@ -106,7 +133,7 @@ def read_data(data: Any, body: Any, found: Complaints) -> None:
         read_message(data, {key: one for key, one in value.items() if key != "content_size"}, ("body", "data"), found)
     else:
         data.type = FREE_TYPE
-        fill_value(data.content, value)
+        fill_value(data.metadata.fields[FREE_VALUE], value)
 
 
 async def _whole(exchange: Exchange, artifact: Any) -> dict[str, Any]:
@@ -115,7 +142,7 @@ async def _whole(exchange: Exchange, artifact: Any) -> dict[str, Any]:
     data = document["data"]
     if artifact.data.content_size and not artifact.data.HasField("content"):
         data["content"] = await _content(exchange, artifact)
-    document["data"] = data["content"] if data["type"] == FREE_TYPE else _contract_data(data)
+    document["data"] = data["metadata"][FREE_VALUE] if data["type"] == FREE_TYPE else _contract_data(data)
     return document
 
 
@@ -125,13 +152,14 @@ async def _without_content(exchange: Exchange, artifact: Any) -> dict[str, Any]:
     if artifact.data.type != FREE_TYPE:
         document["data"] = _contract_data(document["data"])
         return document
-    whole = (await exchange.call(_GET, artifact_service_pb2.GetArtifactRequest(artifact_id=artifact.id))).artifact
-    value: Any = MessageToDict(whole.data.content)
+    value = document["data"]["metadata"][FREE_VALUE]
     document["data"] = {key: one for key, one in value.items() if key != "content"} if isinstance(value, dict) else value
     return document
 
 
 def _contract_data(data: dict[str, Any]) -> dict[str, Any]:
+    if is_pickled_model(data["type"], data["content_type"]):
+        data["content_type"], data["content_size"] = ZIP, size_around(PICKLED_NAME, data["content_size"])
     data["type"] = MODEL_TYPES.get(data["type"], data["type"])
     if data["content_type"] == WORKSPACE:
         data["content_type"], data["content_size"] = ZIP, None
@@ -145,7 +173,7 @@ def _contract_data(data: dict[str, Any]) -> dict[str, Any]:
 async def _content(exchange: Exchange, artifact: Any) -> Any:
     """Content that does not travel with its artifact: frames and JSON as they are, anything else as a description of its bytes."""
     kind = artifact.data.content_type
-    if kind == WORKSPACE:
+    if kind == WORKSPACE or is_pickled_model(artifact.data.type, kind):
         return _description(b"PK\x03\x04", cut=True)
     if kind not in (ARROW, JSON) or artifact.data.content_size > LARGEST_CONTENT:
         return _description(await _downloaded(exchange, artifact.id, LONGEST_REPR), cut=artifact.data.content_size > LONGEST_REPR)
@@ -170,6 +198,11 @@ async def _downloaded(exchange: Exchange, artifact_id: str, size: int) -> bytes:
         return bytes(found[:size])
 
     return await exchange.unless_gone(read())
+
+
+def is_pickled_model(type: str, content_type: str) -> bool:
+    """Whether REST clients get this as a zip file, as which they know models; whoever asks for a pickle gets that."""
+    return type in MODEL_TYPES and content_type == PICKLE
 
 
 def _description(content: bytes, *, cut: bool) -> dict[str, str]:

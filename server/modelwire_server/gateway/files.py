@@ -9,7 +9,10 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from starlette.responses import Response
 
+from modelwire.v1 import artifact_service_pb2
+
 from .answers import Streamed, answer_of
+from .artifacts import GET_ARTIFACT, PICKLE, is_pickled_model
 from .bodies import ARROW, media_type
 from .exchange import JSON, Exchange
 from .frames import frame_to_csv, records_json
@@ -32,16 +35,32 @@ def is_upload(method: Method) -> bool:
 
 
 async def download(exchange: Exchange) -> Response:
-    """Content as a file. A frame is sent as rows of JSON, unless its Arrow stream or CSV is asked for."""
+    """Content as a file. A frame is sent as rows of JSON, unless its Arrow stream or CSV is asked for, a pickled model in a zip file,
+    unless the pickle is."""
     request = await exchange.message()
-    parts = exchange.stream(exchange.rpc, request)
-    header = (await exchange.unless_gone(anext(parts))).header  # type: ignore[attr-defined]
+    header, parts = await _begun(exchange, request)
+    if header.content_type == PICKLE and not exchange.accepts(PICKLE) and await _is_model(exchange, request.artifact_id):
+        await parts.aclose()
+        request.zipped = True
+        header, parts = await _begun(exchange, request)
     if header.content_type != ARROW or exchange.accepts(ARROW):
         return _file(exchange, header.content_type, _bytes(parts), length=header.content_size - request.offset)
     table = pa.ipc.open_stream(await exchange.unless_gone(_joined(parts))).read_all()
     if exchange.accepts(CSV):
         return _file(exchange, CSV, _once(frame_to_csv(table)))
     return _file(exchange, FRAME_JSON, _once(records_json(table)))
+
+
+async def _begun(exchange: Exchange, request: Any) -> tuple[Any, AsyncGenerator[Any, None]]:
+    """The header of a download, and the chunks that follow."""
+    parts: AsyncGenerator[Any, None] = exchange.stream(exchange.rpc, request)
+    return (await exchange.unless_gone(anext(parts))).header, parts
+
+
+async def _is_model(exchange: Exchange, artifact_id: str) -> bool:
+    read = artifact_service_pb2.GetArtifactRequest(artifact_id=artifact_id)
+    data = (await exchange.call(GET_ARTIFACT, read)).artifact.data
+    return is_pickled_model(data.type, data.content_type)
 
 
 def _file(exchange: Exchange, content_type: str, content: AsyncGenerator[bytes, None], length: int | None = None) -> Response:

@@ -38,6 +38,7 @@ _BY_NAME: dict[str, Operation] = {
     "modelwire.v1.ArtifactService.CreateArtifact": artifacts.create,
     "modelwire.v1.ArtifactService.ExpandArtifact": artifacts.expand,
     "modelwire.v1.ArtifactService.GetArtifact": artifacts.get,
+    "modelwire.v1.ArtifactService.GetArtifactMetadata": artifacts.metadata,
     "modelwire.v1.ArtifactService.GetArtifactTree": artifacts.tree,
     "modelwire.v1.ArtifactService.ListArtifacts": artifacts.list_all,
     "modelwire.v1.ArtifactService.UpdateArtifact": artifacts.update,

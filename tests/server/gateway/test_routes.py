@@ -227,14 +227,14 @@ def test_trees_and_labels(rest: Any) -> None:
 
 
 def test_content_that_json_cannot_hold_is_described(rest: Any) -> None:
-    model = rest.model()
-    content = rest.get(f"/api/v1/artifacts/{model}").json["data"]["content"]
+    upload = rest.ask("POST", "/api/v1/artifacts/$upload?type=note", b"\0" * 500, {"Content-Type": "application/x-pickle"}).json
+    content = rest.get(f"/api/v1/artifacts/{upload['id']}").json["data"]["content"]
     assert (content["_type"], content["_module"]) == ("bytes", "builtins")
     assert content["_repr"].startswith("b'")
     assert len(content["_repr"]) <= 203
-    download = rest.get(f"/api/v1/artifacts/{model}/$download")
-    assert download.headers["content-disposition"] == f"attachment; filename=artifact_{model}.bin"
-    assert int(download.headers["content-length"]) == len(download.body)
+    download = rest.get(f"/api/v1/artifacts/{upload['id']}/$download")
+    assert download.headers["content-disposition"] == f"attachment; filename=artifact_{upload['id']}.bin"
+    assert int(download.headers["content-length"]) == len(download.body) == 500
 
 
 def test_artifacts_of_a_config(rest: Any) -> None:
