@@ -96,11 +96,16 @@ class Rest:
         assert self.ended(submitted["job_id"])["status"] == "completed"
         return submitted["artifact_id"]
 
+    def pipe(self) -> Path:
+        """A new named pipe: who reads it waits until something is written."""
+        pipe = self.folder / f"pipe-{uuid.uuid4()}"
+        os.mkfifo(pipe)
+        return pipe
+
     @contextmanager
     def held_training(self) -> Iterator[tuple[dict[str, str], Path]]:
         """A training that goes on when something is written to the pipe."""
-        pipe = self.folder / f"pipe-{uuid.uuid4()}"
-        os.mkfifo(pipe)
+        pipe = self.pipe()
         submitted = self.train(wait_for=str(pipe))
         try:
             yield submitted, pipe

@@ -248,11 +248,10 @@ def test_streams_of_answers(run: Any) -> None:
 
 def test_a_stream_may_end_with_an_error(run: Any) -> None:
     async def scenario(calls: Calls, cage: Cage) -> None:
-        seen = []
+        answers = calls.stream(rpc("Many"), told(count=2, then="refuse"), Sending())
+        assert [MessageToDict(await anext(answers)) for _ in range(2)] == [{"number": 0}, {"number": 1}]
         with pytest.raises(CallFailed, match="not found"):
-            async for answer in calls.stream(rpc("Many"), told(count=2, then="refuse"), Sending()):
-                seen.append(answer)
-        assert len(seen) == 2
+            await anext(answers)
 
     run(scenario)
 

@@ -1,4 +1,4 @@
-"""A runner for tests of REST: multiplies a column, and waits or fails when its config says so."""
+"""A runner for tests of REST: multiplies a column, and waits or fails when its config or its frame says so."""
 
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ def train(config: Config, data: pa.Table) -> dict[str, Any]:
 
 
 def predict(config: Config, model: dict[str, Any], historic: pa.Table, future: pa.Table) -> pa.Table:
+    if "pipe" in future.column_names:
+        Path(future.column("pipe")[0].as_py()).read_bytes()
     return future.append_column("sample_0", pc.multiply(future.column("x"), model["factor"]))
 
 
