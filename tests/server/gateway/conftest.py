@@ -189,6 +189,14 @@ def rest(request: pytest.FixtureRequest, both: dict[str, Rest]) -> Rest:
     return both[request.param]
 
 
+@pytest.fixture(scope="package")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
+    """A server whose answers have all fields, and that takes only small bodies."""
+    options = {"max_http_body_bytes": "64KiB", "rest_extra_fields": True, "rest_info_profile": 2}
+    with served(tmp_path_factory.mktemp("limited"), **options) as clients:
+        yield clients["inside"]
+
+
 @pytest.fixture
 def channel(both: dict[str, Rest]) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(f"127.0.0.1:{both['inside'].grpc_port}") as channel:
