@@ -27,7 +27,8 @@ class Streamed(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._parts):
             if scope["method"] == "HEAD":
-                await Response(status_code=self.status_code, headers=dict(self.headers))(scope, receive, send)
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await send({"type": "http.response.body"})
             else:
                 await super().__call__(scope, receive, send)
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..clock import new_id
 from ..metrics import ServerMetrics
 from .calls import CallFailed
+from .openapi.entities import schema_routes
 from .parsing import InvalidRequest
 from .problems import Asked, Problem, invalid_request, not_allowed, not_found, problem_of, response_of
 from .system import CHECK_SECONDS, Check, system_routes
@@ -30,7 +31,7 @@ def http_app(
 ) -> Starlette:
     """Health, metrics and `pages`, and for every other path the methods of the contract."""
     app = Starlette(
-        routes=[*system_routes(checks, metrics, check_seconds), *pages],
+        routes=[*system_routes(checks, metrics, check_seconds), *schema_routes(), *pages],
         middleware=[Middleware(RequestIds)],
         exception_handlers={HTTPException: _refused, InvalidRequest: _invalid, CallFailed: _failed},
     )

@@ -1,5 +1,6 @@
 """Every path of the REST contract and the bodies it has."""
 
+import json
 import re
 from typing import Any
 
@@ -355,3 +356,22 @@ def test_head_is_get_without_a_body(rest: Any, path: str) -> None:
 
 def test_a_slash_at_the_end_does_not_count(rest: Any) -> None:
     assert rest.get("/api/v1/configs/$schema/").json == rest.get("/api/v1/configs/$schema").json
+
+
+@pytest.mark.parametrize("name", ["artifacts", "jobs"])
+def test_the_members_of_documents_are_those_of_their_schemas(rest: Any, name: str) -> None:
+    rest.model()
+    schema = rest.get(f"/api/v1/{name}/$schema").json
+    assert schema == rest.get(f"/api/v1/{name}/%24schema").json
+    entity = schema["$defs"][schema["items"]["$ref"].rpartition("/")[2]] if name == "jobs" else schema
+    for document in rest.get(f"/api/v1/{name}").json:
+        assert set(entity["required"]) == set(document) == set(entity["properties"])
+    references = set(re.findall(r'"#/\$defs/(\w+)"', json.dumps(schema)))
+    assert references <= set(schema["$defs"])
+
+
+def test_the_size_of_a_download_is_known_before(rest: Any) -> None:
+    model = rest.model()
+    head = rest.ask("HEAD", f"/api/v1/artifacts/{model}/$download")
+    assert (head.status, head.body) == (200, b"")
+    assert int(head.headers["content-length"]) == len(rest.get(f"/api/v1/artifacts/{model}/$download").body)
