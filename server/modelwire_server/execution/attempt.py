@@ -24,6 +24,8 @@ from .wire import Message, receive, socket_pair
 
 # How many messages are taken from the control socket before the output has its turn.
 _MESSAGES_AT_ONCE = 256
+# After a report, so much is waited: what is told at once is stored at once.
+_PAUSE_SECONDS = 0.01
 # How long work that is asked to stop has before it is signaled.
 _COOPERATION_SECONDS = 0.5
 _REPORTED = (EventKind.STAGE, EventKind.PROGRESS, EventKind.METRIC)
@@ -160,6 +162,7 @@ class Attempt:
         while not self.ended.done():
             await self._input()
             await _deliver(self._read(), report)
+            await self._ends_within(_PAUSE_SECONDS)
         await _deliver([event for source in self._sources for event in source.drain()], report)
 
     async def stop(self, grace: float) -> None:
