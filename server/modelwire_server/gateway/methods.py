@@ -133,7 +133,7 @@ def methods_of(services: Iterable[ServiceDescriptor]) -> tuple[Method, ...]:
 
 
 def _bindings(rpc: MethodDescriptor) -> Iterable[Method]:
-    options = rpc.GetOptions()
+    options: Any = rpc.GetOptions()
     if not options.HasExtension(annotations_pb2.http):
         return
     rule = options.Extensions[annotations_pb2.http]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
@@ -21,13 +22,13 @@ FREE_TYPE = "data"
 
 def whole_seconds(time: Timestamp) -> str:
     """`2026-11-20T23:18:03`: UTC, though it does not say so."""
-    return (_EPOCH + timedelta(seconds=time.seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return (_EPOCH + timedelta(seconds=time.seconds)).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def microseconds(time: Timestamp) -> str:
     """`2026-11-20T23:18:04.058695Z`."""
     moment = _EPOCH + timedelta(seconds=time.seconds, microseconds=time.nanos // 1000)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ def enum_words(enum: EnumDescriptor) -> dict[str, int]:
 
 def is_required(field: FieldDescriptor) -> bool:
     """Whether a request without the field is refused."""
-    return field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    options: Any = field.GetOptions()
+    return field_behavior_pb2.REQUIRED in options.Extensions[field_behavior_pb2.field_behavior]
 
 
 # Messages that number the events of a stream, and requests that name the last one seen.

@@ -107,7 +107,7 @@ def _change(
     return stored
 
 
-def _with_place(event: NewEvent, row: sa.Row[tuple[int, str, int]]) -> NewEvent:
+def _with_place(event: NewEvent, row: sa.Row[*tuple[Any, ...]]) -> NewEvent:
     if event.kind is not EventKind.STATE:
         return event
     return replace(event, data={"stage": row.stage, "attempt": row.attempt, **event.data})

@@ -37,7 +37,7 @@ class Answer:
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A redirect would turn a POST into a GET, and take the key to another host."""
 
-    def redirect_request(self, *_: Any) -> None:
+    def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
 
 

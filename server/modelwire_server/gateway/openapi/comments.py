@@ -4,7 +4,7 @@ kept beside this module; `make protos` writes it."""
 import json
 import re
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -22,7 +22,7 @@ _MEANING = re.compile(r"[^:]+: (?P<meaning>.+?)(?: - [a-z_, ]+)?\.")
 
 @cache
 def _all() -> dict[str, str]:
-    found: dict[str, str] = json.loads(files(__package__).joinpath("comments.json").read_text(encoding="utf-8"))
+    found: dict[str, str] = json.loads(Path(__file__).with_name("comments.json").read_text(encoding="utf-8"))
     return found
 
 
