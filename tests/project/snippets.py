@@ -103,7 +103,7 @@ class Reader:
 
     def script(self, code: str) -> list[str]:
         variables = shlex.quote(str(self._variables))
-        return ["bash", "-c", f"source {variables}; set -eo pipefail\n{self.with_ports(code)}\nexport -p > {variables}"]
+        return ["bash", "-c", f"source {variables}; set -aeo pipefail\n{self.with_ports(code)}\nexport -p > {variables}"]
 
     def run(self, code: str) -> None:
         done = subprocess.run(
