@@ -94,6 +94,7 @@ LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header -
 
 bench: setup ## the benchmarks (see benchmarks/README.md)
 	$(BIN)/python benchmarks/jobs.py
+	$(BIN)/python benchmarks/watchers.py
 
 wheel: setup ## dist/*.whl and dist/*.tar.gz
 	rm -rf dist

@@ -8,7 +8,7 @@ from chaos import runs
 
 pytestmark = pytest.mark.slow
 
-JOBS, KILLS = 50, 3
+JOBS, KILLS = 40, 3
 
 
 @pytest.fixture
