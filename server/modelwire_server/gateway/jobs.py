@@ -23,10 +23,12 @@ _FINAL = (pb.JOB_STATUS_COMPLETED, pb.JOB_STATUS_FAILED, pb.JOB_STATUS_CANCELED)
 
 async def watch(exchange: Exchange) -> Response:
     """The job every `poll_interval` seconds; a client that resumes a stream of events gets events, as at the other path."""
-    if exchange.method.response_body or LAST_EVENT_ID in exchange.request.headers:
+    if exchange.method.response_body:
+        return await streaming(exchange, "event")
+    interval = interval_of(exchange, DEFAULT_INTERVAL)
+    if LAST_EVENT_ID in exchange.request.headers:
         return await streaming(exchange, "event")
     request = await exchange.message()
-    interval = interval_of(exchange, DEFAULT_INTERVAL)
     job = (await exchange.call(_GET, pb.GetJobRequest(job_id=request.job_id))).job
     lines = exchange.accepts(NDJSON)
     write = line if lines else data

@@ -35,8 +35,9 @@ async def listing(exchange: Exchange, items: Items = plain_items) -> Response:
     `page_size` or `page_token`, of that many, and a header names the token of the next page."""
     request = await exchange.message()
     query = exchange.request.query_params
-    if "page" in query and "size" in query:
-        return await _numbered(exchange, request, items)
+    page, size = _between(exchange, "page", 1, None), _between(exchange, "size", 1, LARGEST_PAGE)
+    if page and size:
+        return await _numbered(exchange, request, items, page, size)
     if "page_size" in query or "page_token" in query:
         answer = await exchange.call(exchange.rpc, request)
         headers = {NEXT_PAGE: answer.next_page_token} if answer.next_page_token else None
@@ -44,8 +45,7 @@ async def listing(exchange: Exchange, items: Items = plain_items) -> Response:
     return exchange.answer(await _everything(exchange, request, items))
 
 
-async def _numbered(exchange: Exchange, request: Any, items: Items) -> Response:
-    page, size = _between(exchange, "page", 1, None), _between(exchange, "size", 1, LARGEST_PAGE)
+async def _numbered(exchange: Exchange, request: Any, items: Items, page: int, size: int) -> Response:
     request.page_size, request.page_token = size, ""
     request.skip = min((page - 1) * size, _LARGEST_SKIP)
     answer = await exchange.call(exchange.rpc, request)
@@ -65,8 +65,11 @@ async def _everything(exchange: Exchange, request: Any, items: Items) -> list[An
         request.page_token, request.skip = answer.next_page_token, 0
 
 
-def _between(exchange: Exchange, name: str, least: int, most: int | None) -> int:
-    text = exchange.request.query_params[name]
+def _between(exchange: Exchange, name: str, least: int, most: int | None) -> int | None:
+    """A number of the query, None if it is not there."""
+    text = exchange.request.query_params.get(name)
+    if text is None:
+        return None
     try:
         number = int(text)
     except ValueError:

@@ -103,15 +103,22 @@ class MethodTable:
     def find(self, verb: str, path: Sequence[str]) -> Match | None:
         """`path` are decoded segments. HEAD finds what GET does."""
         wanted = "GET" if verb == "HEAD" else verb
-        for method in self._candidates(path):
-            if method.verb == wanted and (values := method.template.match(path)) is not None:
-                return Match(method, values)
-        return None
+        return next((match for match in self._matches(path) if match.method.verb == wanted), None)
 
     def verbs(self, path: Sequence[str]) -> list[str]:
         """With which verbs a path may be called."""
-        found = {method.verb for method in self._candidates(path) if method.template.match(path) is not None}
+        found = {match.method.verb for match in self._matches(path)}
         return sorted(found | {"HEAD"} if "GET" in found else found)
+
+    def _matches(self, path: Sequence[str]) -> Iterable[Match]:
+        """The methods that the path means: `configs/$stats` is no config, whatever the verb."""
+        meant = None
+        for method in self._candidates(path):
+            if (values := method.template.match(path)) is None:
+                continue
+            meant = meant or method.template
+            if method.template.rank == meant.rank:
+                yield Match(method, values)
 
     def _candidates(self, path: Sequence[str]) -> Iterable[Method]:
         yield from self._closed.get(len(path), ())

@@ -1,6 +1,7 @@
 """Messages as JSON: field names as in the contract, enums as words, numbers as numbers, and the shapes of `shapes`."""
 
 import base64
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -127,4 +128,7 @@ _WELL_KNOWN: dict[str, Callable[[Any], Any]] = {
 
 def to_json(value: Any) -> bytes:
     """JSON text; NaN and infinities are null. Whole numbers of any size are written."""
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # integers beyond 64 bits
+        return json.dumps(value).encode()

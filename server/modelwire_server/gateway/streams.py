@@ -41,7 +41,7 @@ def resume(exchange: Exchange, request: Any) -> None:
     """Lets a stream go on after the last event that its client has seen. Raises InvalidRequest for an id that is none of ours."""
     last = exchange.request.headers.get(LAST_EVENT_ID, "")
     field = RESUMED_BY.get(request.DESCRIPTOR.full_name)
-    if not last or field is None:
+    if not last or field is None or getattr(request, field) < 0:  # which is refused, wherever the stream goes on
         return
     try:
         setattr(request, field, int(last))
