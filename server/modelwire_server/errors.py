@@ -21,10 +21,12 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One field of a request that breaks a rule; `field` is a path such as `data.features[0]`."""
+    """One field of a request that breaks a rule; `field` is a path such as `data.features[0]`, `kind` the name of the rule, if it has
+    one: `greater_than_equal`, `missing`."""
 
     field: str
     description: str
+    kind: str = ""
 
 
 class StartError(Exception):

@@ -19,7 +19,7 @@ def check_geo(document: Any, field: str = "geo") -> None:
         FeatureCollection.model_validate(document)
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[:MOST_VIOLATIONS]
-        raise invalid(field, [FieldViolation(path_of(field, e["loc"]), e["msg"]) for e in found]) from None
+        raise invalid(field, [FieldViolation(path_of(field, e["loc"]), e["msg"], e["type"]) for e in found]) from None
 
 
 def invalid(field: str, violations: list[FieldViolation]) -> InvalidGeo:

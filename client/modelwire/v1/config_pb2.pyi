@@ -33,12 +33,15 @@ class Config(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     RUNNER_ID_FIELD_NUMBER: _builtins.int
+    DATA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A ULID."""
     name: _builtins.str
     """A name for people; not unique."""
     runner_id: _builtins.str
     """The runner whose schema the data fit."""
+    data_json: _builtins.str
+    """The parameters as JSON text if there are integers beyond 2^53 among them, which `data` holds as text. Empty otherwise."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -65,10 +68,11 @@ class Config(_message.Message):
         name: _builtins.str = ...,
         data: _struct_pb2.Struct | None = ...,
         runner_id: _builtins.str = ...,
+        data_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "data", b"data", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "data", b"data", "id", b"id", "name", b"name", "runner_id", b"runner_id", "tags", b"tags", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "data", b"data", "data_json", b"data_json", "id", b"id", "name", b"name", "runner_id", b"runner_id", "tags", b"tags", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,6 +33,7 @@ class CreateConfigRequest(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     RUNNER_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DATA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A ULID chosen by the caller. Empty: the server chooses."""
     name: _builtins.str
@@ -41,6 +42,8 @@ class CreateConfigRequest(_message.Message):
     """The runner. Empty means the default runner."""
     request_id: _builtins.str
     """Makes a retry safe: the same id gives the same answer. At most 100 characters."""
+    data_json: _builtins.str
+    """The parameters as the text of a JSON object, in place of `data`: integers beyond 2^53 stay exact."""
     @_builtins.property
     def data(self) -> _struct_pb2.Struct:
         """The parameters. Absent means: all defaults."""
@@ -58,10 +61,11 @@ class CreateConfigRequest(_message.Message):
         tags: _abc.Iterable[_builtins.str] | None = ...,
         runner_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        data_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "id", b"id", "name", b"name", "request_id", b"request_id", "runner_id", b"runner_id", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "data_json", b"data_json", "id", b"id", "name", b"name", "request_id", b"request_id", "runner_id", b"runner_id", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -224,12 +228,15 @@ class UpdateConfigRequest(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DATA_JSON_FIELD_NUMBER: _builtins.int
     config_id: _builtins.str
     """The config's id."""
     name: _builtins.str
     """The new name. Required."""
     request_id: _builtins.str
     """Makes a retry safe: the same id gives the same answer."""
+    data_json: _builtins.str
+    """The new data as the text of a JSON object, in place of `data`: integers beyond 2^53 stay exact."""
     @_builtins.property
     def data(self) -> _struct_pb2.Struct:
         """The new data, as a whole. Required."""
@@ -246,10 +253,11 @@ class UpdateConfigRequest(_message.Message):
         data: _struct_pb2.Struct | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.str = ...,
+        data_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_id", b"config_id", "data", b"data", "name", b"name", "request_id", b"request_id", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_id", b"config_id", "data", b"data", "data_json", b"data_json", "name", b"name", "request_id", b"request_id", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -172,7 +172,7 @@ def _invalid(failure: CallFailed, info: Any, violations: list[Any], asked: Asked
         what = "job ID" if "job_id" in fields else "ULID"
         return Problem(400, "invalid-ulid", "Invalid ULID Format", f"Invalid {what} format: {value}", {"reason": info.reason})
     kind = "ulid_format" if info.reason == "INVALID_ID" else "value_error"
-    errors = [_entry(kind, _place(one.field, asked), one.description, asked) for one in violations]
+    errors = [_entry(one.reason.lower() or kind, _place(one.field, asked), one.description, asked) for one in violations]
     problem = invalid_request(errors or [_entry(kind, (_source(asked),), failure.message, asked)])
     problem.members["reason"] = info.reason
     return problem

@@ -131,7 +131,7 @@ def _bad_request(violations: Sequence[FieldViolation], room: int) -> error_detai
     request = error_details_pb2.BadRequest()
     for violation in violations[:MAX_VIOLATIONS]:
         field, description = _cut(violation.field, MAX_METADATA_CHARACTERS), _cut(violation.description, MAX_DESCRIPTION_CHARACTERS)
-        request.field_violations.add(field=field, description=description)
+        request.field_violations.add(field=field, description=description, reason=violation.kind.upper())
         if request.ByteSize() + 100 > room:  # 100 for what Any puts around it
             del request.field_violations[-1]
             break

@@ -1,5 +1,7 @@
 """ConfigService: stores parameters for runners."""
 
+from typing import Any
+
 from google.protobuf.struct_pb2 import Struct
 
 from modelwire.v1 import config_service_pb2 as pb
@@ -10,7 +12,7 @@ from ..interceptors.around import Context
 from ..runners import RunnerRegistry
 from .checks import Findings
 from .messages import artifact_message, config_message
-from .values import dict_of, struct_of
+from .values import dict_from_json, dict_of, struct_of
 
 
 class ConfigServicer(ConfigServiceServicer):
@@ -24,7 +26,7 @@ class ConfigServicer(ConfigServiceServicer):
         findings.settle()
         config = await self._configs.create(
             name=request.name,
-            data=dict_of(request.data, "data"),
+            data=data_of(request),
             runner_id=request.runner_id,
             id=config_id,
             tags=tuple(request.tags),
@@ -49,9 +51,10 @@ class ConfigServicer(ConfigServiceServicer):
     async def UpdateConfig(self, request: pb.UpdateConfigRequest, context: Context) -> pb.UpdateConfigResponse:
         findings = Findings()
         config_id, request_id = findings.id("config_id", request.config_id), findings.request_id(request.request_id)
-        findings.present("data", request)
+        if not request.data_json:
+            findings.present("data", request)
         findings.settle()
-        data, tags = dict_of(request.data, "data"), tuple(request.tags)
+        data, tags = data_of(request), tuple(request.tags)
         config = await self._configs.update(config_id, name=request.name, data=data, tags=tags, request_id=request_id)
         return pb.UpdateConfigResponse(config=config_message(config))
 
@@ -79,6 +82,11 @@ class ConfigServicer(ConfigServiceServicer):
     async def UnlinkArtifact(self, request: pb.UnlinkArtifactRequest, context: Context) -> pb.UnlinkArtifactResponse:
         await self._configs.unlink(*link_of(request))
         return pb.UnlinkArtifactResponse()
+
+
+def data_of(request: pb.CreateConfigRequest | pb.UpdateConfigRequest) -> dict[str, Any]:
+    """The parameters, in whichever form they came. Raises InvalidField."""
+    return dict_from_json(request.data_json, "data_json") if request.data_json else dict_of(request.data, "data")
 
 
 def config_id_of(request: pb.GetConfigRequest | pb.ListConfigArtifactsRequest) -> str:

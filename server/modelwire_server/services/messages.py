@@ -1,5 +1,6 @@
 """Domain objects as messages of the contract."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from modelwire_runners import RunnerInfo, ValidationDiagnostic
 from ..artifacts.model import Artifact, ArtifactInput, ArtifactNode
 from ..configs.model import Config
 from ..jobs.model import Event, EventKind, Job, JobKind, JobStatus
-from .values import fill_value, struct_of
+from .values import fill_value, has_large_integers, struct_of
 
 pb = job_service_pb2
 
@@ -50,6 +51,7 @@ def config_message(config: Config) -> config_pb2.Config:
         name=config.name,
         data=struct_of(config.data),
         runner_id=config.runner_id,
+        data_json=json.dumps(config.data) if has_large_integers(config.data) else "",
     )
 
 

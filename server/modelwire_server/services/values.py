@@ -3,6 +3,7 @@
 JSON has one type for numbers, so whole ones up to 2^53 become int on the way in.
 """
 
+import json
 from typing import Any
 
 from google.protobuf import struct_pb2
@@ -17,6 +18,35 @@ DEEPEST = 24
 def dict_of(struct: struct_pb2.Struct, field: str) -> dict[str, Any]:
     """Raises InvalidField for numbers that are not finite, and for too much nesting."""
     return {key: value_of(value, f"{field}.{key}") for key, value in struct.fields.items()}
+
+
+def dict_from_json(text: str, field: str) -> dict[str, Any]:
+    """The object that a JSON text is, with integers of any size. Raises InvalidField if it is none, and as dict_of() does."""
+    try:
+        found = json.loads(text, parse_constant=float)
+    except (ValueError, RecursionError) as error:
+        raise InvalidField.of(FieldViolation(field, f"is no JSON text: {error}")) from error
+    if not isinstance(found, dict):
+        raise InvalidField.of(FieldViolation(field, f"must be a JSON object, not {type(found).__name__}"))
+    _check(found, field, DEEPEST + 1)
+    return found
+
+
+def _check(value: Any, field: str, depth: int) -> None:
+    if isinstance(value, float):
+        _number(value, field)
+    elif isinstance(value, dict | list):
+        _go_deeper(field, depth)
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, one in inner:
+            _check(one, f"{field}[{key}]" if isinstance(key, int) else f"{field}.{key}", depth - 1)
+
+
+def has_large_integers(value: Any) -> bool:
+    """Whether there is an integer in it that a Value cannot hold."""
+    if isinstance(value, dict | list):
+        return any(map(has_large_integers, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, int) and abs(value) > WHOLE
 
 
 def value_of(value: struct_pb2.Value, field: str, depth: int = DEEPEST, *, exact: bool = False) -> Any:

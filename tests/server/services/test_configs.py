@@ -1,9 +1,13 @@
 """ConfigService over the wire."""
 
+import json
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from modelwire.v1 import config_service_pb2 as pb
 from modelwire_server.clock import new_id
@@ -128,5 +132,43 @@ def test_the_schema_of_a_runner(run: Any, refusal: Any) -> None:
         assert schema["properties"]["factor"]["default"] == 2
         found = await refusal(edge.configs.GetConfigSchema(pb.GetConfigSchemaRequest(runner_id=new_id())))
         assert found.reason == "RUNNER_NOT_FOUND"
+
+    run(scenario)
+
+
+def test_integers_of_any_size_stay_exact_as_text(run: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        data = {"factor": 2**53 + 1, "more": [{"seed": -(2**70)}], "float": 1.5}
+        made = (await edge.configs.CreateConfig(pb.CreateConfigRequest(name="x", data_json=json.dumps(data)))).config
+        assert json.loads(made.data_json) == {"prediction_periods": 3, "additional_continuous_covariates": [], **data}
+        assert made.data["factor"] == str(2**53 + 1)
+        assert (await edge.domain.configs.get(made.id)).data["more"] == [{"seed": -(2**70)}]
+        change = pb.UpdateConfigRequest(config_id=made.id, name="x", data_json='{"factor": 7}')
+        changed = (await edge.configs.UpdateConfig(change)).config
+        assert (changed.data["factor"], changed.data_json) == (7, "")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [("{", "data_json"), ("[1]", "data_json"), ('{"a": NaN}', "data_json.a"), ('{"a": [' * 20 + "1" + "]}" * 20, "data_json.a")],
+)
+def test_text_that_is_no_config(run: Any, refusal: Any, text: str, field: str) -> None:
+    async def scenario(edge: Any) -> None:
+        found = await refusal(edge.configs.CreateConfig(pb.CreateConfigRequest(name="x", data_json=text)))
+        assert found.reason == "INVALID_FIELD"
+        assert found.fields[0].startswith(field)
+
+    run(scenario)
+
+
+def test_the_rule_that_a_value_breaks_is_named(run: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await edge.configs.CreateConfig(pb.CreateConfigRequest(name="x", data=struct(factor="many")))
+        bad = error_details_pb2.BadRequest()
+        assert any(detail.Unpack(bad) for detail in rpc_status.from_call(caught.value).details)
+        assert [one.reason for one in bad.field_violations] == ["INT_PARSING"]
 
     run(scenario)
