@@ -78,14 +78,15 @@ class RunnerServiceServicer:
 
     def ValidateInput(self, request, context):
         """Checks the input of a training or a prediction without running it. Problems come back as diagnostics, not as an error
-        status; call it before a long training.
+        status; call it before a long training. Fails with INVALID_FRAME, FRAME_TOO_LARGE, INVALID_GEO for input that cannot be read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GenerateSampleData(self, request, context):
-        """Generates input that the runner accepts: for trying a service out and for tests. The same seed gives the same data.
+        """Generates input that the runner accepts: for trying a service out and for tests. The same seed gives the same data. Fails with
+        RUNNER_NOT_FOUND, CONFIG_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,10 +41,12 @@ class RunnerServiceStub:
     """
     ValidateInput: _grpc.UnaryUnaryMultiCallable[_runner_service_pb2.ValidateInputRequest, _runner_service_pb2.ValidateInputResponse]
     """Checks the input of a training or a prediction without running it. Problems come back as diagnostics, not as an error
-    status; call it before a long training.
+    status; call it before a long training. Fails with INVALID_FRAME, FRAME_TOO_LARGE, INVALID_GEO for input that cannot be read.
     """
     GenerateSampleData: _grpc.UnaryUnaryMultiCallable[_runner_service_pb2.GenerateSampleDataRequest, _runner_service_pb2.GenerateSampleDataResponse]
-    """Generates input that the runner accepts: for trying a service out and for tests. The same seed gives the same data."""
+    """Generates input that the runner accepts: for trying a service out and for tests. The same seed gives the same data. Fails with
+    RUNNER_NOT_FOUND, CONFIG_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class RunnerServiceAsyncStub(RunnerServiceStub):
@@ -59,10 +61,12 @@ class RunnerServiceAsyncStub(RunnerServiceStub):
     """
     ValidateInput: _aio.UnaryUnaryMultiCallable[_runner_service_pb2.ValidateInputRequest, _runner_service_pb2.ValidateInputResponse]  # type: ignore[assignment]
     """Checks the input of a training or a prediction without running it. Problems come back as diagnostics, not as an error
-    status; call it before a long training.
+    status; call it before a long training. Fails with INVALID_FRAME, FRAME_TOO_LARGE, INVALID_GEO for input that cannot be read.
     """
     GenerateSampleData: _aio.UnaryUnaryMultiCallable[_runner_service_pb2.GenerateSampleDataRequest, _runner_service_pb2.GenerateSampleDataResponse]  # type: ignore[assignment]
-    """Generates input that the runner accepts: for trying a service out and for tests. The same seed gives the same data."""
+    """Generates input that the runner accepts: for trying a service out and for tests. The same seed gives the same data. Fails with
+    RUNNER_NOT_FOUND, CONFIG_NOT_FOUND.
+    """
 
 class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runners: the plugins that train and predict."""
@@ -92,7 +96,7 @@ class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runner_service_pb2.ValidateInputResponse, _abc.Awaitable[_runner_service_pb2.ValidateInputResponse]]:
         """Checks the input of a training or a prediction without running it. Problems come back as diagnostics, not as an error
-        status; call it before a long training.
+        status; call it before a long training. Fails with INVALID_FRAME, FRAME_TOO_LARGE, INVALID_GEO for input that cannot be read.
         """
 
     @_abc_1.abstractmethod
@@ -101,6 +105,8 @@ class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runner_service_pb2.GenerateSampleDataRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runner_service_pb2.GenerateSampleDataResponse, _abc.Awaitable[_runner_service_pb2.GenerateSampleDataResponse]]:
-        """Generates input that the runner accepts: for trying a service out and for tests. The same seed gives the same data."""
+        """Generates input that the runner accepts: for trying a service out and for tests. The same seed gives the same data. Fails with
+        RUNNER_NOT_FOUND, CONFIG_NOT_FOUND.
+        """
 
 def add_RunnerServiceServicer_to_server(servicer: RunnerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,11 +10,9 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from modelwire.v1 import artifact_pb2, job_service_pb2
-
 from .calls import Calls
 from .exchange import JSON
-from .openapi.document import live_document, schema_of, title
+from .openapi.document import live_document, title
 from .rendering import to_json
 
 # A package that carries the files of both; it is found, not imported.
@@ -61,8 +59,7 @@ POLICY = (
 
 
 def pages(calls: Calls) -> list[BaseRoute]:
-    """GET /openapi.json, /docs and /redoc, what these load, and the JSON schemas of what is answered. All addresses in the pages are
-    relative, for proxies."""
+    """GET /openapi.json, /docs and /redoc, and what these load. All addresses in the pages are relative, for proxies."""
 
     async def openapi(request: Request) -> Response:
         return Response(to_json(await live_document(calls)), media_type=JSON)
@@ -80,8 +77,6 @@ def pages(calls: Calls) -> list[BaseRoute]:
         _text("/docs/swagger-ui.js", SWAGGER_UI, "text/javascript"),
         _text("/docs/redoc.js", REDOC, "text/javascript"),
         _text("/docs/page.css", STYLE, "text/css"),
-        _text("/api/v1/artifacts/$schema", to_json(schema_of(artifact_pb2.Artifact.DESCRIPTOR)), JSON),
-        _text("/api/v1/jobs/$schema", to_json(schema_of(job_service_pb2.Job.DESCRIPTOR, several=True)), JSON),
         Mount("/docs/assets", StaticFiles(directory=_assets())),
     ]
 
@@ -99,7 +94,7 @@ def _page(title: str, *, library: str, start: str, styles: tuple[str, ...]) -> R
     return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
 
-def _text(path: str, text: str | bytes, media_type: str) -> Route:
+def _text(path: str, text: str, media_type: str) -> Route:
     async def endpoint(request: Request) -> Response:
         return Response(text, media_type=media_type)
 

@@ -60,7 +60,20 @@ def events(method: Method, schemas: AnsweredSchemas) -> Schema:
     return {
         "description": f"{comment(message)} One after the other: as server-sent events, each with the JSON of one as its data, or as "
         f"lines of JSON for those who accept `{NDJSON}`.",
-        "content": {EVENT_STREAM: {"schema": {"type": "string"}}, NDJSON: {"schema": schemas.reference(message)}},
+        "content": {
+            EVENT_STREAM: {"schema": event_schema(schemas.reference(message))},
+            NDJSON: {"schema": schemas.reference(message)},
+        },
+    }
+
+
+def event_schema(data: Schema) -> Schema:
+    """Of one server-sent event, whose data are JSON."""
+    text = {"type": "string", "contentMediaType": JSON, "contentSchema": data}
+    return {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": text},
+        "required": ["data"],
     }
 
 
@@ -70,6 +83,6 @@ def downloaded() -> Schema:
     rows: Schema = {"schema": {"type": "array", "items": {"type": "object"}}}
     return {
         "description": "The content. A frame is sent as rows of JSON, or as CSV or an Arrow stream for those who accept these.",
-        "content": {FRAME_JSON: rows, CSV: {"schema": {"type": "string"}}} | types,
+        "content": {FRAME_JSON: rows, CSV: {"schema": {"type": "string"}}, JSON: {}} | types | {"*/*": {}},
         "headers": {"Content-Disposition": _STRING | {"description": "A name for the file."}},
     }

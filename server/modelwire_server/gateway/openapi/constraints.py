@@ -5,12 +5,13 @@ The rules are those of the domain; where it has a name for a limit, it is used."
 from typing import Any
 
 from geojson_pydantic import FeatureCollection
+from google.protobuf.descriptor import FieldDescriptor
 
 from ...rules import MOST_TAGS
 from ...services.checks import HIGHEST_PRIORITY, LONGEST_MESSAGE, LONGEST_REQUEST_ID, LONGEST_TEXT
 from ..jobs import LONGEST_INTERVAL
 from ..lists import LARGEST_PAGE
-from .schemas import PREFIX, Schema
+from .schemas import PREFIX, Rules, Schema
 
 # Identifiers are written in upper case, and read in any.
 ULID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
@@ -40,6 +41,9 @@ ASKED: dict[str, Schema] = {
     "request_id": {"maxLength": LONGEST_REQUEST_ID, "pattern": _WITHOUT_NUL},
     "priority": {"minimum": -HIGHEST_PRIORITY, "maximum": HIGHEST_PRIORITY},
     "timeout": {"pattern": r"^(?!0*(\.0+)?s$)[0-9]{1,7}(\.[0-9]{1,9})?s$", "examples": ["30s"]},
+    "heartbeat_interval": {"pattern": r"^(([1-9][0-9]?|[12][0-9]{2})(\.[0-9]{1,9})?|300)s$", "examples": ["30s"]},
+    # Of the content that is sent.
+    "digest": {"pattern": "^(sha256:[0-9a-fA-F]{64})?$", "format": "digest"},
     "page_size": _COUNT,
     "skip": _COUNT,
     # Not any text: what the answer before said.
@@ -53,6 +57,14 @@ ASKED: dict[str, Schema] = {
     "modelwire.v1.GenerateSampleDataRequest.num_periods": {"minimum": 1, "maximum": 10_000},
     "modelwire.v1.GenerateSampleDataRequest.num_features": {"minimum": 0, "maximum": 1_000},
 }
+
+# Fields that are read, but count for nothing.
+IGNORED = frozenset({"modelwire.v1.ArtifactData.content_size", "modelwire.v1.ArtifactData.digest"})
+
+
+def is_id(field: FieldDescriptor) -> bool:
+    return (ASKED.get(field.full_name) or ASKED.get(field.name)) in (ID, _OPTIONAL_ID)
+
 
 _ANY_DATA: Schema = {"anyOf": [{"$ref": PREFIX + "ArtifactDataInput"}, {"not": {"type": "object", "required": ["type"]}}]}
 _DATA_TEXT = "What it is, as an object with `type`, `metadata` and `content`; or any other JSON value."
@@ -181,3 +193,7 @@ SOMETIMES = frozenset({"modelwire.v1.ArtifactData.content"})
 # Messages that are something else in JSON.
 SPECIAL_ASKED: dict[str, Schema] = {"modelwire.v1.Frame": _frame(asked=True)}
 SPECIAL_ANSWERED: dict[str, Schema] = {"modelwire.v1.Frame": _frame(asked=False)}
+
+
+ASKED_RULES = Rules(fields=ASKED, messages=SPECIAL_ASKED, replaced=REPLACED, together=TOGETHER, ignored=IGNORED)
+ANSWERED_RULES = Rules(fields=ANSWERED, messages=SPECIAL_ANSWERED, sometimes=SOMETIMES)

@@ -1,9 +1,8 @@
 """The OpenAPI 3.1 document, from the same methods that the gateway serves."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
-
-from google.protobuf.descriptor import Descriptor
 
 from modelwire._version import __version__
 from modelwire.v1 import runner_service_pb2
@@ -13,16 +12,14 @@ from ..methods import Method, contract_methods
 from ..rendering import Renderer
 from . import surroundings
 from .comments import comment
-from .constraints import ANSWERED, ASKED, REPLACED, SOMETIMES, SPECIAL_ANSWERED, SPECIAL_ASKED, TOGETHER, geo_schemas
+from .constraints import ANSWERED_RULES, ASKED_RULES, geo_schemas
 from .examples import examples_of, runners_of
 from .failures import PROBLEM_SCHEMAS
 from .operations import Book, operation_of, path_of, tag_of
-from .schemas import PREFIX, AnsweredSchemas, AskedSchemas, Schema
+from .schemas import OWN, PREFIX, AnsweredSchemas, AskedSchemas, Schema, moved
 
 VERSION = "3.1.0"
 CONFIG_DATA = "ConfigData"
-# Where a JSON schema on its own has what it refers to.
-OWN = "#/$defs/"
 
 
 async def live_document(calls: Calls) -> Schema:
@@ -42,14 +39,14 @@ def document(
     """The document for a server with these runners, the default one first."""
     components = geo_schemas() | PROBLEM_SCHEMAS | surroundings.SCHEMAS
     data = config_data(runners, components)
-    asked = ASKED | {
+    fields = {
         "modelwire.v1.CreateConfigRequest.data": data,
         "modelwire.v1.UpdateConfigRequest.data": data,
         "geo": {"$ref": PREFIX + "FeatureCollection"},
     }
     book = Book(
-        asked=AskedSchemas(components, rules=asked, special=SPECIAL_ASKED, replaced=REPLACED, together=TOGETHER),
-        answered=answered_schemas(components),
+        asked=AskedSchemas(components, replace(ASKED_RULES, fields={**ASKED_RULES.fields, **fields})),
+        answered=AnsweredSchemas(components, ANSWERED_RULES),
         examples=examples,
     )
     paths = surroundings.paths()
@@ -88,27 +85,3 @@ def config_data(runners: Sequence[runner_service_pb2.GetRunnerResponse], compone
         components[name] = moved(schema, OWN, f"{PREFIX}{name}/$defs/")
     references = [{"$ref": PREFIX + name} for name in names]
     return references[0] if len(references) == 1 else {"anyOf": references}
-
-
-def moved(schema: Any, here: str, there: str) -> Any:
-    """A JSON schema whose references begin with `there` instead of `here`."""
-    if isinstance(schema, list):
-        return [moved(part, here, there) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    parts = {name: moved(part, here, there) for name, part in schema.items()}
-    reference = parts.get("$ref")
-    return parts | {"$ref": there + reference.removeprefix(here)} if isinstance(reference, str) else parts
-
-
-def answered_schemas(components: dict[str, Schema]) -> AnsweredSchemas:
-    return AnsweredSchemas(components, rules=ANSWERED, special=SPECIAL_ANSWERED, sometimes=SOMETIMES)
-
-
-def schema_of(message: Descriptor, *, several: bool = False) -> Schema:
-    """The JSON schema of a message as it is answered, or of a list of them, with all that it refers to."""
-    components: dict[str, Schema] = {}
-    reference = answered_schemas(components).reference(message)
-    schema = {"type": "array", "items": reference} if several else components.pop(message.name)
-    whole: Schema = moved(schema | {"title": message.name, "$defs": components}, PREFIX, OWN)
-    return whole

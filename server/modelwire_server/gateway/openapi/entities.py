@@ -8,8 +8,8 @@ from starlette.routing import BaseRoute, Route
 
 from modelwire.v1 import artifact_pb2, job_service_pb2
 
-from .constraints import ANSWERED, SOMETIMES, SPECIAL_ANSWERED
-from .schemas import PREFIX, AnsweredSchemas, Schema
+from .constraints import ANSWERED_RULES
+from .schemas import OWN, PREFIX, AnsweredSchemas, Schema, moved
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -26,18 +26,9 @@ def schema_routes() -> list[BaseRoute]:
 def schema_of(message: Any) -> Schema:
     """The schema of a message as it is answered, whatever it refers to in its `$defs`."""
     components: dict[str, Schema] = {}
-    AnsweredSchemas(components, rules=ANSWERED, special=SPECIAL_ANSWERED, sometimes=SOMETIMES).reference(message)
-    own: Schema = _moved(components.pop(message.name))
-    return {"title": message.name} | own | ({"$defs": _moved(components)} if components else {})
-
-
-def _moved(part: Any) -> Any:
-    """The part with references to definitions instead of components."""
-    if isinstance(part, list):
-        return [_moved(one) for one in part]
-    if not isinstance(part, dict):
-        return part
-    return {name: "#/$defs/" + one.removeprefix(PREFIX) if name == "$ref" else _moved(one) for name, one in part.items()}
+    AnsweredSchemas(components, ANSWERED_RULES).reference(message)
+    own: Schema = moved({"title": message.name} | components.pop(message.name), PREFIX, OWN)
+    return own | ({"$defs": moved(components, PREFIX, OWN)} if components else {})
 
 
 def _route(path: str, schema: Schema) -> Route:

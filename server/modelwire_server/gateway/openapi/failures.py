@@ -1,10 +1,12 @@
 """What an operation of the OpenAPI document can fail with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..methods import Method
 from ..problems import CONTENT_TYPE, status_of
+from ..tables import frame_fields
 from .comments import meaning, reasons_of
+from .constraints import is_id
 from .schemas import PREFIX, Schema
 
 # What any call may fail with, whatever it does.
@@ -55,16 +57,34 @@ PROBLEM_SCHEMAS: dict[str, Schema] = {
 def failures(method: Method) -> dict[str, Schema]:
     """The problems that a method can answer with, by status."""
     found: dict[int, list[str]] = {}
-    for reason in dict.fromkeys((*reasons_of(method.rpc), *_ALWAYS)):
+    for status, text in _of_requests(method):
+        found.setdefault(status, []).append(f"- {text}")
+    for reason in _reasons(method):
         found.setdefault(status_of(reason), []).append(f"- `{reason}`: {meaning(reason)}")
-    if method.template.fields:
-        found.setdefault(400, []).insert(0, "- `INVALID_ID`: an id in the path is not a ULID")
-    if method.body or method.query_fields:
-        found.setdefault(422, []).insert(0, "- the request is not what is described here; `errors` says where")
-    if method.body:
-        found.setdefault(413, []).insert(0, "- the body is too large")
-        found.setdefault(415, []).insert(0, "- the body is encoded")
     return {str(status): problem_response(lines, status) for status, lines in sorted(found.items())}
+
+
+def _of_requests(method: Method) -> Iterator[tuple[int, str]]:
+    """What can be wrong with a request before it is one of the contract."""
+    elsewhere = [field for field in method.request.fields if field.name in method.template.fields] + list(method.query_fields)
+    if any(map(is_id, elsewhere)):
+        yield 400, "`INVALID_ID`: an id in path or query is not a ULID"
+    if method.body or method.query_fields:
+        yield 422, "the request is not what is described here; `errors` says where"
+    if method.body:
+        yield 413, "the body is too large"
+        yield 415, "the body is encoded"
+    if frame_fields(method.response):
+        yield 406, "one Arrow stream cannot hold the several frames of the answer"
+
+
+def _reasons(method: Method) -> Iterable[str]:
+    named = reasons_of(method.rpc)
+    if "request_id" in method.request.fields_by_name:
+        named.append("REQUEST_ID_REUSED")
+    if frame_fields(method.response):
+        named.append("FRAME_TOO_LARGE")
+    return dict.fromkeys((*named, *_ALWAYS))
 
 
 def problem_response(lines: Iterable[str], status: int) -> Schema:

@@ -12,7 +12,6 @@ from ..exchange import JSON
 from ..files import is_download, is_upload
 from ..lists import is_list
 from ..methods import Method, field_at
-from ..shapes import is_required
 from ..tables import frame_fields, takes_frames
 from .answers import downloaded, events, listed, one
 from .comments import comment, first_sentence
@@ -84,18 +83,20 @@ def further_parameters(method: Method) -> list[Schema]:
 def _parameter(place: str, name: str, field: FieldDescriptor | None, book: Book) -> Schema:
     assert field is not None
     schema = book.asked.field(field)
-    parameter = {"name": name, "in": place, "description": schema.pop("description"), "schema": schema}
+    described = {"name": name, "in": place, "description": schema.pop("description")}
+    # Objects stand in a query as JSON.
+    parameter = described | ({"content": {JSON: {"schema": schema}}} if schema.get("type") == "object" else {"schema": schema})
     return parameter | ({"example": book.examples[name]} if place == "path" and name in book.examples else {})
 
 
 def request_body(method: Method, book: Book) -> Schema:
     if is_upload(method):
-        return {"description": "The content, whatever it is.", "content": {"*/*": {"schema": {}}}, "required": True}
-    content: Schema = {JSON: {"schema": book.asked.body(method.request, method.template.fields)}}
+        return {"description": "The content, whatever it is.", "content": {"*/*": {"schema": {}}}}
+    schema, required = book.asked.body(method.request, method.template.fields)
+    content: Schema = {JSON: {"schema": schema}}
     if method.rpc.name in book.examples:
         content[JSON]["example"] = book.examples[method.rpc.name]
-    needed = [field for field in method.request.fields if is_required(field) and field.name not in method.template.fields]
-    body: Schema = {"content": content, "required": bool(needed)}
+    body: Schema = {"content": content, "required": required}
     if takes_frames(method):
         content[ARROW] = {"schema": {"type": "string", "format": "binary"}}
         names = " or ".join(f"`{name}`" for name in frame_fields(method.request))

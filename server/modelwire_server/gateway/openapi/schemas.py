@@ -2,16 +2,20 @@
 answers are written (see `rendering`)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as member
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from ..shapes import PLAIN, SHAPES, Shape, enum_words, is_required, microseconds, whole_seconds
+from ..shapes import DEFAULTS, PLAIN, SHAPES, Shape, enum_words, is_required, microseconds, whole_seconds
 from .comments import comment, value_comment
 
 Schema = dict[str, Any]
 
 PREFIX = "#/components/schemas/"
+# Where a schema on its own has what it refers to.
+OWN = "#/$defs/"
 
 _Field = FieldDescriptor
 _INTEGERS = {
@@ -44,18 +48,30 @@ _TIMES: dict[Callable[..., str], Schema] = {
 }
 
 
-class MessageSchemas:
-    """Schemas of messages. Each message becomes one of `components`, under its name and a suffix.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What descriptors do not say. Keys are full names; those of `fields` may also be a name, for fields of any message.
 
-    `rules` are constraints that descriptors do not express, by the full name of a field, or by its name in whatever message;
-    `special` are messages that are something else in JSON."""
+    `fields` are constraints, or what a field is instead; `messages` what a message is instead; `replaced` fields that are given as
+    another member; `together` what a message requires of several members; `ignored` fields that count for nothing; `sometimes` fields
+    that only some answers have."""
+
+    fields: Mapping[str, Schema]
+    messages: Mapping[str, Schema]
+    replaced: Mapping[str, tuple[str, Schema]] = member(default_factory=dict)
+    together: Mapping[str, Schema] = member(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
+    sometimes: frozenset[str] = frozenset()
+
+
+class MessageSchemas:
+    """Schemas of messages. Each message becomes one of `components`, under its name and a suffix."""
 
     suffix = ""
 
-    def __init__(self, components: dict[str, Schema], *, rules: Mapping[str, Schema], special: Mapping[str, Schema]) -> None:
+    def __init__(self, components: dict[str, Schema], rules: Rules) -> None:
         self.components = components
         self._rules = rules
-        self._special = special
 
     def reference(self, message: Descriptor) -> Schema:
         """A reference to a message's schema, or the schema itself where it is simple."""
@@ -68,7 +84,7 @@ class MessageSchemas:
         return {"$ref": PREFIX + name}
 
     def _message(self, message: Descriptor) -> Schema:
-        special = self._special.get(message.full_name)
+        special = self._rules.messages.get(message.full_name)
         return special if special is not None else self.object(message)
 
     def object(self, message: Descriptor) -> Schema:
@@ -76,11 +92,14 @@ class MessageSchemas:
 
     def field(self, field: FieldDescriptor) -> Schema:
         """A field's schema, with what is said of it."""
-        return self._ruled(self.value(field), field) | {"description": comment(field)}
+        assert field.containing_type is not None
+        default = DEFAULTS.get(field.containing_type.full_name, {}).get(field.name)
+        schema = self._ruled(self.value(field), field) | {"description": comment(field)}
+        return schema if default is None else schema | {"default": default}
 
     def _ruled(self, schema: Schema, field: FieldDescriptor) -> Schema:
         """A rule for one field wins over one for its name; a rule that is a whole schema replaces what the descriptor says."""
-        rule = self._rules.get(field.full_name) or self._rules.get(field.name, {})
+        rule = self._rules.fields.get(field.full_name) or self._rules.fields.get(field.name, {})
         return dict(rule) if "$ref" in rule or "anyOf" in rule else schema | rule
 
     def value(self, field: FieldDescriptor, shape: Shape = PLAIN) -> Schema:
@@ -106,61 +125,35 @@ class AskedSchemas(MessageSchemas):
 
     suffix = "Input"
 
-    def __init__(
-        self,
-        components: dict[str, Schema],
-        *,
-        rules: Mapping[str, Schema],
-        special: Mapping[str, Schema],
-        replaced: Mapping[str, tuple[str, Schema]],
-        together: Mapping[str, Schema],
-    ) -> None:
-        """`replaced` are fields that are given as another member, `together` what messages require of several of their fields."""
-        super().__init__(components, rules=rules, special=special)
-        self._replaced = replaced
-        self._together = together
-
-    def body(self, message: Descriptor, elsewhere: Sequence[str]) -> Schema:
-        """A reference to the message without the fields that stand elsewhere in a request."""
+    def body(self, message: Descriptor, elsewhere: Sequence[str]) -> tuple[Schema, bool]:
+        """A reference to the message without the fields that stand elsewhere in a request, and whether it must be there."""
         if message.name not in self.components:
             self.components[message.name] = {"description": comment(message)} | self.object(message, elsewhere)
-        return {"$ref": PREFIX + message.name}
+        return {"$ref": PREFIX + message.name}, "required" in self.components[message.name]
 
     def object(self, message: Descriptor, elsewhere: Sequence[str] = ()) -> Schema:
         members, required = {}, []
         for field in message.fields:
-            if field.name in elsewhere:
+            if field.name in elsewhere or field.full_name in self._rules.ignored:
                 continue
-            name, schema = self._replaced.get(field.full_name) or (field.name, self.field(field))
-            if is_required(field) or field.full_name in self._replaced:
+            name, schema = self._rules.replaced.get(field.full_name) or (field.name, self.field(field))
+            if is_required(field) or field.full_name in self._rules.replaced:
                 required.append(name)
                 members[name] = schema
             else:
                 members[name] = or_null(schema)
-        schema = {"type": "object", "properties": members} | self._together.get(message.full_name, {})
+        schema = {"type": "object", "properties": members} | self._rules.together.get(message.full_name, {})
         return schema | ({"required": required} if required else {})
 
 
 class AnsweredSchemas(MessageSchemas):
     """Of answers: what is absent is null, or left out."""
 
-    def __init__(
-        self,
-        components: dict[str, Schema],
-        *,
-        rules: Mapping[str, Schema],
-        special: Mapping[str, Schema],
-        sometimes: frozenset[str],
-    ) -> None:
-        """`sometimes` are the full names of fields that only some answers have."""
-        super().__init__(components, rules=rules, special=special)
-        self._sometimes = sometimes
-
     def object(self, message: Descriptor) -> Schema:
         shape = SHAPES.get(message.full_name, PLAIN)
         fields = [message.fields_by_name[name] for name in shape.fields] or list(message.fields)
         schema: Schema = {"type": "object", "properties": {field.name: self._answered(field, shape) for field in fields}}
-        certain = [field for field in fields if not _may_be_missing(field, shape) and field.full_name not in self._sometimes]
+        certain = [field for field in fields if not _may_be_missing(field, shape) and field.full_name not in self._rules.sometimes]
         required = [field.name for field in certain]
         return schema | ({"required": required} if required else {})
 
@@ -201,3 +194,14 @@ def enum_text(enum: EnumDescriptor) -> str:
     """What each value means, as a list in Markdown."""
     names = {value.number: value.name for value in enum.values}
     return "\n".join(f"- `{word}`: {value_comment(enum, names[number])}" for word, number in enum_words(enum).items())
+
+
+def moved(schema: Any, here: str, there: str) -> Any:
+    """A JSON schema whose references begin with `there` instead of `here`."""
+    if isinstance(schema, list):
+        return [moved(part, here, there) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    parts = {name: moved(part, here, there) for name, part in schema.items()}
+    reference = parts.get("$ref")
+    return parts | {"$ref": there + reference.removeprefix(here)} if isinstance(reference, str) else parts

@@ -4,7 +4,7 @@ from ...metrics import CONTENT_TYPE
 from ..bodies import media_type
 from ..exchange import JSON
 from ..problems import CONTENT_TYPE as PROBLEM
-from .answers import EVENT_STREAM
+from .answers import EVENT_STREAM, event_schema
 from .constraints import POLL_INTERVAL
 from .schemas import PREFIX, Schema
 
@@ -72,7 +72,7 @@ def _health_stream() -> Schema:
     told = "Server-sent events without end; the data of each is what `/health` answers."
     refused = {"schema": {"$ref": PREFIX + "ValidationProblem"}}
     responses = {
-        "200": {"description": told, "content": {EVENT_STREAM: {"schema": _TEXT}}},
+        "200": {"description": told, "content": {EVENT_STREAM: {"schema": event_schema({"$ref": PREFIX + "Health"})}}},
         "422": {"description": "The interval is none.", "content": {PROBLEM: refused}},
     }
     return _operation("WatchHealth", "Tells again and again whether the server is well", responses) | {
