@@ -10,11 +10,11 @@ from starlette.responses import Response
 from modelwire.v1 import artifact_pb2, artifact_service_pb2
 
 from ..artifacts.archive import size_around
-from ..services.values import fill_value
 from .answers import location
 from .bodies import ARROW
 from .exchange import JSON, Exchange
 from .frames import frame_to_json
+from .json_text import parse_json
 from .lists import listing
 from .parsing import Complaints, read_message
 from .problems import Problem
@@ -25,8 +25,9 @@ ZIP = "application/zip"
 WORKSPACE = "application/vnd.modelwire.workspace+json"
 PICKLE = "application/x-pickle"
 PICKLED_NAME = "model.pickle"
-# In the metadata of artifacts whose data are any JSON value: the value.
-FREE_VALUE = "value"
+# In the metadata of artifacts whose data are any JSON value: its text.
+FREE_VALUE = "json"
+_NOT_FREE = object()
 LARGEST_CONTENT = 64 << 20
 LONGEST_REPR = 200
 _SERVICE = artifact_service_pb2.DESCRIPTOR.services_by_name["ArtifactService"]
@@ -94,8 +95,8 @@ async def update(exchange: Exchange) -> Response:
     read_data(data, exchange.body, found)
     found.settle()
     before = (await exchange.call(GET_ARTIFACT, artifact_service_pb2.GetArtifactRequest(artifact_id=request.artifact_id))).artifact
-    if before.data.type == FREE_TYPE:
-        fill_value(request.metadata.fields[FREE_VALUE], exchange.body["data"])
+    if free_value(before.data) is not _NOT_FREE:
+        write_free(request.metadata, exchange.body["data"])
     else:
         await _require_unchanged(exchange, before, data)
         if "metadata" in exchange.body["data"]:
@@ -106,7 +107,7 @@ async def update(exchange: Exchange) -> Response:
 async def _require_unchanged(exchange: Exchange, artifact: Any, data: Any) -> None:
     """Raises Problem if the body has another type or content than the artifact."""
     shown = orjson.loads(to_json((await _whole(exchange, artifact))["data"]))
-    sent = {"type": FREE_TYPE} if data.type == FREE_TYPE else exchange.body["data"]
+    sent = {"type": FREE_TYPE} if free_value(data) is not _NOT_FREE else exchange.body["data"]
     changed = [name for name in ("type", "content") if name in sent and sent[name] != shown.get(name)]
     if changed:
         raise Problem(409, "conflict", "Conflict", f"The {changed[0]} of an artifact never changes: store a new artifact")
@@ -116,11 +117,10 @@ async def metadata(exchange: Exchange) -> Response:
     """The metadata alone; of data that are any JSON value, those that they name so."""
     request = artifact_service_pb2.GetArtifactRequest(artifact_id=(await exchange.message()).artifact_id)
     artifact = (await exchange.call(GET_ARTIFACT, request)).artifact
-    found: Any = exchange.renderer.message(artifact)["data"]["metadata"]
-    if artifact.data.type == FREE_TYPE:
-        value = found[FREE_VALUE]
-        found = value.get("metadata", {}) if isinstance(value, dict) else {}
-    return exchange.answer(found)
+    value = free_value(artifact.data)
+    if value is _NOT_FREE:
+        return exchange.answer(exchange.renderer.message(artifact)["data"]["metadata"])
+    return exchange.answer(value.get("metadata", {}) if isinstance(value, dict) else {})
 
 
 def read_data(data: Any, body: Any, found: Complaints) -> None:
@@ -129,11 +129,27 @@ def read_data(data: Any, body: Any, found: Complaints) -> None:
         found.add("missing", ("body", "data"), "Field required", body)
         return
     value = body["data"]
-    if isinstance(value, dict) and isinstance(value.get("type"), str) and value.keys() <= _TYPED:
+    kind = value.get("type") if isinstance(value, dict) else None
+    if isinstance(kind, str) and kind != FREE_TYPE and value.keys() <= _TYPED:
         read_message(data, {key: one for key, one in value.items() if key != "content_size"}, ("body", "data"), found)
     else:
         data.type = FREE_TYPE
-        fill_value(data.metadata.fields[FREE_VALUE], value)
+        write_free(data.metadata, value)
+
+
+def write_free(metadata: Any, value: Any) -> None:
+    """Keeps a value in the metadata of its artifact, where it can be changed; as text, which holds every number."""
+    metadata.fields[FREE_VALUE].string_value = to_json(value).decode()
+
+
+def free_value(data: Any) -> Any:
+    """The value that the data are, if they are one."""
+    if data.type != FREE_TYPE or FREE_VALUE not in data.metadata.fields:
+        return _NOT_FREE
+    try:
+        return parse_json(data.metadata.fields[FREE_VALUE].string_value.encode())
+    except ValueError:
+        return _NOT_FREE
 
 
 async def _whole(exchange: Exchange, artifact: Any) -> dict[str, Any]:
@@ -142,17 +158,18 @@ async def _whole(exchange: Exchange, artifact: Any) -> dict[str, Any]:
     data = document["data"]
     if artifact.data.content_size and not artifact.data.HasField("content"):
         data["content"] = await _content(exchange, artifact)
-    document["data"] = data["metadata"][FREE_VALUE] if data["type"] == FREE_TYPE else _contract_data(data)
+    value = free_value(artifact.data)
+    document["data"] = _contract_data(data) if value is _NOT_FREE else value
     return document
 
 
 async def _without_content(exchange: Exchange, artifact: Any) -> dict[str, Any]:
     renderer = Renderer(extra=exchange.options.extra_fields, without=_WITHOUT_CONTENT)
     document: dict[str, Any] = renderer.message(artifact)
-    if artifact.data.type != FREE_TYPE:
+    value = free_value(artifact.data)
+    if value is _NOT_FREE:
         document["data"] = _contract_data(document["data"])
         return document
-    value = document["data"]["metadata"][FREE_VALUE]
     document["data"] = {key: one for key, one in value.items() if key != "content"} if isinstance(value, dict) else value
     return document
 

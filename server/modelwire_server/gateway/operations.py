@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from modelwire._version import __version__
 
-from . import artifacts, files, jobs, lists, streams, tables
+from . import artifacts, configs, files, jobs, lists, streams, tables
 from .answers import plain
 from .exchange import Exchange
 from .methods import Method
@@ -42,7 +42,9 @@ _BY_NAME: dict[str, Operation] = {
     "modelwire.v1.ArtifactService.GetArtifactTree": artifacts.tree,
     "modelwire.v1.ArtifactService.ListArtifacts": artifacts.list_all,
     "modelwire.v1.ArtifactService.UpdateArtifact": artifacts.update,
+    "modelwire.v1.ConfigService.CreateConfig": configs.write,
     "modelwire.v1.ConfigService.ListConfigArtifacts": artifacts.of_config,
+    "modelwire.v1.ConfigService.UpdateConfig": configs.write,
     "modelwire.v1.JobService.WatchJob": jobs.watch,
 }
 

@@ -18,7 +18,7 @@ from modelwire.v1 import frame_pb2
 
 from ..services.values import value_of
 from .frames import frame_to_json
-from .shapes import PLAIN, SHAPES, Shape, enum_words
+from .shapes import JSON_TEXTS, PLAIN, SHAPES, Shape, enum_words
 
 _FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 
@@ -57,7 +57,8 @@ class Renderer:
                 continue
             if shape.omit_absent and field.has_presence and not message.HasField(field.name):
                 continue
-            yield field.name, self._value(message, field, shape)
+            text = getattr(message, JSON_TEXTS[field.full_name]) if field.full_name in JSON_TEXTS else ""
+            yield field.name, orjson.Fragment(text) if text else self._value(message, field, shape)
 
     def _value(self, message: Any, field: FieldDescriptor, shape: Shape) -> Any:
         if field.has_presence and not message.HasField(field.name):

@@ -56,6 +56,9 @@ SHAPES: dict[str, Shape] = {
     f"{PACKAGE}GenerateSampleDataResponse": Shape(omit_absent=True),
 }
 
+# Fields that cannot hold everything, and those that hold it as JSON text then.
+JSON_TEXTS = {f"{PACKAGE}Config.data": "data_json"}
+
 # Other names by which REST clients give a field.
 ALIASES: dict[str, tuple[str, ...]] = {f"{PACKAGE}RunInfo.prediction_periods": ("prediction_length",)}
 

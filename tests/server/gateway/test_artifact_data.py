@@ -1,6 +1,7 @@
 """What REST clients see of artifacts, and may change: models as zip files, data of any kind."""
 
 import io
+import json
 import pickle
 import zipfile
 from typing import Any
@@ -126,3 +127,33 @@ def test_links_that_cannot_be(rest: Any) -> None:
     assert (twice.status, twice.json["constraint"]) == (409, "unique")
     unlinked = rest.post(f"/api/v1/configs/{config}/$unlink-artifact", {"artifact_id": model})
     assert unlinked.status == 404
+
+
+EXACT = {"huge": -(2**80), "large": 2**53 + 1, "whole": 1.0, "null": None, "nested": [{"b": 1, "a": [2**60 + 1]}]}
+
+
+def test_data_of_any_kind_come_back_exactly(rest: Any) -> None:
+    made = rest.post("/api/v1/artifacts", {"data": EXACT})
+    assert json.dumps(made.json["data"]) == json.dumps(EXACT)
+    assert json.dumps(rest.get(f"/api/v1/artifacts/{made.json['id']}").json["data"]) == json.dumps(EXACT)
+
+
+def test_what_only_looks_like_data_of_any_kind(rest: Any) -> None:
+    data = {"type": "data", "metadata": {"json": "{no"}}
+    made = rest.post("/api/v1/artifacts", {"data": data}).json
+    assert rest.get(f"/api/v1/artifacts/{made['id']}").json["data"] == data
+    upload = rest.ask("POST", '/api/v1/artifacts/$upload?type=data&metadata={"json":"{no"}'.replace('"', "%22"), b"x").json
+    assert upload["data"]["type"] == "data"
+    assert rest.get(f"/api/v1/artifacts/{upload['id']}/$metadata").json == {"json": "{no"}
+
+
+def test_configs_come_back_exactly(rest: Any) -> None:
+    made = rest.post("/api/v1/configs", {"name": "exact", "data": EXACT}).json
+    assert {**made["data"], **EXACT} == made["data"]
+    assert isinstance(made["data"]["large"], int)
+    path = f"/api/v1/configs/{made['id']}"
+    assert rest.get(path).json == made
+    assert made in rest.get("/api/v1/configs").json
+    changed = rest.ask("PUT", path, {"name": "exact", "data": {"large": -(2**63)}}).json
+    assert changed["data"]["large"] == -(2**63)
+    assert "huge" not in changed["data"]
