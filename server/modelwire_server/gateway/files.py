@@ -92,7 +92,7 @@ async def upload(exchange: Exchange) -> Response:
     first = part()
     first.header.SetInParent()
     found = Complaints()
-    exchange.read_query(first.header, found, everything=True)
+    exchange.from_query(first.header, found)
     found.settle()
     if not first.header.content_type:
         first.header.content_type = exchange.request.headers.get("content-type", "")

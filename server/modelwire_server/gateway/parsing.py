@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import Any
 
 from google.protobuf import json_format, struct_pb2
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from modelwire.v1 import frame_pb2
@@ -80,7 +80,7 @@ def read_field(message: Any, one: FieldDescriptor, value: Any, place: Place, fou
     oneof = one.containing_oneof
     if oneof is not None and len(oneof.fields) > 1 and message.WhichOneof(oneof.name) not in (None, one.name):
         found.add("value_error", place, f"Value error, only one of {oneof.name} can be given", value)
-    elif one.message_type is not None and one.message_type.GetOptions().map_entry:
+    elif is_map(one):
         _read_map(getattr(message, one.name), one, value, place, found)
     elif one.is_repeated:
         _read_list(getattr(message, one.name), one, value, place, found)
@@ -90,6 +90,10 @@ def read_field(message: Any, one: FieldDescriptor, value: Any, place: Place, fou
         _read_inner(inner, value, place, found)
     else:
         _attempt(lambda: setattr(message, one.name, scalar(one, value)), place, value, found)
+
+
+def is_map(one: FieldDescriptor) -> bool:
+    return one.message_type is not None and bool(one.message_type.GetOptions().map_entry)
 
 
 def _read_list(items: Any, one: FieldDescriptor, value: Any, place: Place, found: Complaints) -> None:
@@ -214,8 +218,6 @@ def _enum(enum: EnumDescriptor, value: Any) -> int:
     words = _words(enum)
     if isinstance(value, str) and (number := words.get(value.lower(), -1)) >= 0:
         return number
-    if isinstance(value, int) and not isinstance(value, bool) and value in enum.values_by_number:
-        return value
     shown = [f"'{word}'" for word in enum_words(enum)]
     expected = f"{', '.join(shown[:-1])} or {shown[-1]}" if len(shown) > 1 else "".join(shown)
     raise _Wrong("enum", f"Input should be {expected}", expected=expected)
@@ -226,6 +228,17 @@ def _words(enum: EnumDescriptor) -> dict[str, int]:
     """Words and full names."""
     full = {value.name.lower(): value.number for value in enum.values}
     return full | {word.lower(): number for word, number in enum_words(enum).items()}
+
+
+def field_named(message: Descriptor, name: str) -> FieldDescriptor | None:
+    """The field that may be given by this name."""
+    return _by_name(message).get(name)
+
+
+@cache
+def _by_name(message: Descriptor) -> dict[str, FieldDescriptor]:
+    fields: Any = message.fields
+    return {name: one for one in fields for name in _names(one)}
 
 
 @cache

@@ -78,9 +78,9 @@ async def with_frames(exchange: Exchange) -> Response:
 
 async def _with_arrow(exchange: Exchange) -> Response:
     """The body is a frame, the rest of the request stands in the query; the past that a prediction may need is empty."""
-    request = exchange.blank()
     found = Complaints()
-    exchange.read_query(request, found, everything=True)
+    request = exchange.blank(found)
+    exchange.from_query(request, found)
     found.settle()
     name, twin = _main_frame(request), twin_of(exchange.rpc)
     chunks = exchange.chunks()

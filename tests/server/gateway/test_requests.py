@@ -34,9 +34,10 @@ def test_who_leaves_ends_the_call(rest: Any) -> None:
     with socket.create_connection(("127.0.0.1", rest.port)) as connection:
         head = f"POST /api/v1/ml/$predict-now HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
-        await_in_flight(rest, "PredictService", "Predict", 1)
+        waiting = pipe.open("w")  # returns when the prediction reads it
+        assert rest.in_flight("PredictService", "Predict") == 1
     await_in_flight(rest, "PredictService", "Predict", 0)
-    pipe.write_text("go")
+    waiting.close()
 
 
 def test_an_upload_that_is_broken_off_leaves_nothing(rest: Any) -> None:
