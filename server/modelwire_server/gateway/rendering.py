@@ -86,7 +86,9 @@ class Renderer:
 @cache
 def _fields(message: Descriptor, known: tuple[str, ...], extra: bool) -> tuple[FieldDescriptor, ...]:
     shown = [message.fields_by_name[name] for name in known]
-    return (*shown, *(field for field in message.fields if field not in shown and (extra or not known)))
+    texts = {JSON_TEXTS.get(field.full_name) for field in message.fields}
+    others = (field for field in message.fields if field not in shown and field.name not in texts)
+    return (*shown, *(others if extra or not known else ()))
 
 
 @cache
