@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from modelwire_server.artifacts.blobs.disk import opened
 from modelwire_server.artifacts.blobs.files import FileBlobStore
 
 OPEN_AND_SAY_WHERE = """
@@ -42,17 +45,17 @@ def another_process(root: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
 
 
 def test_scratch_folders_of_the_living_stay_and_those_of_the_dead_go(tmp_path: Path) -> None:
-    async def opened() -> FileBlobStore:
+    async def opened_store() -> FileBlobStore:
         blobs = FileBlobStore(tmp_path, max_bytes=1 << 20)
         await blobs.open()
         return blobs
 
     with another_process(tmp_path) as (process, theirs):
-        first = asyncio.run(opened())
+        first = asyncio.run(opened_store())
         assert (theirs / "unfinished").exists()
         process.send_signal(signal.SIGKILL)
         process.wait()
-        second = asyncio.run(opened())
+        second = asyncio.run(opened_store())
         assert not theirs.exists()
         assert first.scratch.is_dir()
         assert second.scratch.is_dir()
@@ -112,5 +115,28 @@ def test_a_link_is_not_adopted(tmp_path: Path) -> None:
             await blobs.adopt(link, type(blob)("sha256:" + "1" * 64, 6))
         assert os.access(secret, os.W_OK)
         await blobs.close()
+
+    asyncio.run(main())
+
+
+def test_a_file_that_nobody_waits_for_any_more_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    begun, go_on, files = threading.Event(), threading.Event(), list[BinaryIO]()
+
+    def open_slowly() -> BinaryIO:
+        begun.set()
+        go_on.wait()
+        files.append((tmp_path / "file").open("rb"))
+        return files[0]
+
+    async def main() -> None:
+        waiting = asyncio.create_task(opened(open_slowly))
+        await asyncio.to_thread(begun.wait)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        go_on.set()
+        while not files or not files[0].closed:
+            await asyncio.sleep(0)
 
     asyncio.run(main())

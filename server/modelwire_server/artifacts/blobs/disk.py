@@ -4,10 +4,25 @@ import asyncio
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
+
+
+async def opened(open_file: Callable[[], BinaryIO]) -> BinaryIO:
+    """Opens a file in a thread. Whoever stops waiting for it leaves no open file."""
+    opening = asyncio.ensure_future(asyncio.to_thread(open_file))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: "asyncio.Future[BinaryIO]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 async def chunks_of(file: BinaryIO, offset: int, chunk_size: int) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from ...clock import new_id
 from ...errors import ContentCorrupted, StartError
 from ..model import Blob
-from .disk import chunks_of, file_digest, make_folder, seal, sync_folder, time_of
+from .disk import chunks_of, file_digest, make_folder, opened, seal, sync_folder, time_of
 from .interface import StoredBlob, Usage
 from .names import CONTENT, TRASH, digest_of, missing, name_of
 from .scratch import Scratch
@@ -71,7 +71,7 @@ class FileBlobStore:
         return await asyncio.to_thread(self._found, digest, find)
 
     async def read(self, digest: str, *, offset: int = 0, chunk_size: int = 1 << 20) -> AsyncIterator[bytes]:
-        with await asyncio.to_thread(self._found, digest, lambda path: path.open("rb")) as file:
+        with await opened(lambda: self._found(digest, lambda path: path.open("rb"))) as file:
             async for chunk in chunks_of(file, offset, chunk_size):
                 yield chunk
 

@@ -20,7 +20,7 @@ from ...errors import ContentCorrupted
 from ..model import Blob
 from .buckets import Bucket, answers, check_access
 from .cache import Cache
-from .disk import chunks_of, seal
+from .disk import chunks_of, opened, seal
 from .interface import StoredBlob, Usage
 from .names import CONTENT, TRASH, digest_of, missing, name_of
 from .scratch import Scratch
@@ -108,8 +108,9 @@ class ObjectBlobStore:
 
     async def read(self, digest: str, *, offset: int = 0, chunk_size: int = READ) -> AsyncIterator[bytes]:
         with suppress(FileNotFoundError):
-            if path := await asyncio.to_thread(self._cache.find, digest):
-                with await asyncio.to_thread(path.open, "rb") as file:
+            if found := await asyncio.to_thread(self._cache.find, digest):
+                path: Path = found
+                with await opened(lambda: path.open("rb")) as file:
                     async for chunk in chunks_of(file, offset, chunk_size):
                         yield chunk
                 return
