@@ -86,6 +86,20 @@ async def _once(content: bytes) -> AsyncGenerator[bytes, None]:
     yield content
 
 
+async def raw(exchange: Exchange) -> Response:
+    """A stream of google.api.HttpBody: the first one says what the bytes of all are."""
+    parts: AsyncGenerator[Any, None] = exchange.stream(exchange.rpc, await exchange.message())
+    first = await exchange.unless_gone(anext(parts))
+    return Streamed(_data(first, parts), headers={"content-type": first.content_type})
+
+
+async def _data(first: Any, parts: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(parts):
+        yield first.data
+        async for part in parts:
+            yield part.data
+
+
 async def upload(exchange: Exchange) -> Response:
     """The body is the content, whatever it is; the header's fields stand in the query, and its type in Content-Type."""
     part: Any = GetMessageClass(exchange.method.request)

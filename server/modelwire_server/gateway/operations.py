@@ -9,7 +9,7 @@ from starlette.responses import Response
 from modelwire._version import __version__
 
 from . import artifacts, configs, files, jobs, lists, streams, tables
-from .answers import plain
+from .answers import HTTP_BODY, plain
 from .exchange import Exchange
 from .methods import Method
 
@@ -60,7 +60,7 @@ def operation_of(method: Method) -> Operation:
     if files.is_download(method):
         return files.download
     if method.server_streaming:
-        return streams.streaming
+        return files.raw if method.response.full_name == HTTP_BODY else streams.streaming
     if lists.is_list(method):
         return lists.listing
     if tables.takes_frames(method):
