@@ -21,13 +21,10 @@ from .http import http_app
 from .methods import contract_methods
 from .pages import pages
 from .remote import RemoteCalls
+from .system import Unwell
 from .transcoding import Transcoder
 
 log = structlog.get_logger(__name__)
-
-
-class NotServing(Exception):
-    """The server says that it is not well."""
 
 
 def options_of(settings: Settings) -> Options:
@@ -63,10 +60,13 @@ async def forwarding(
 
 
 async def check_server(channel: grpc.aio.Channel) -> None:
-    """Raises unless the server says that it is serving."""
-    answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    """Raises Unwell unless the server says that it is serving."""
+    try:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    except grpc.aio.AioRpcError as error:
+        raise Unwell(error.code().name) from None
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        raise NotServing
+        raise Unwell(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
 async def forward_until_signal(

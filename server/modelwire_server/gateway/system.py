@@ -76,6 +76,10 @@ async def _report(checks: Mapping[str, Check], seconds: float) -> dict[str, Any]
     return report | ({"checks": dict(zip(checks, found, strict=True))} if checks else {})
 
 
+class Unwell(Exception):
+    """Raised by checks whose message may be told to anybody."""
+
+
 async def _state(name: str, check: Check, seconds: float) -> dict[str, str]:
     try:
         async with asyncio.timeout(seconds):
@@ -84,6 +88,9 @@ async def _state(name: str, check: Check, seconds: float) -> dict[str, str]:
         return {"state": "unhealthy", "message": f"Check failed: no answer within {seconds:g} s"}
     except Degraded as error:
         return {"state": "degraded", "message": str(error)}
+    except Unwell as error:
+        log.warning("health check failed", check=name, error=str(error))
+        return {"state": "unhealthy", "message": f"Check failed: {error}"}
     except Exception as error:
         log.warning("health check failed", check=name, exc_info=True)
         return {"state": "unhealthy", "message": f"Check failed: {type(error).__name__}"}

@@ -7,14 +7,13 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from modelwire_server.app import running
@@ -198,6 +197,6 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
 
 
 @pytest.fixture
-def channel(both: dict[str, Rest]) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(f"127.0.0.1:{both['inside'].grpc_port}") as channel:
-        yield channel
+def new_server(tmp_path: Path) -> Callable[..., AbstractContextManager[dict[str, Rest]]]:
+    """Starts a server of the test's own."""
+    return lambda **options: served(tmp_path, **options)
