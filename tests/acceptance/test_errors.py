@@ -78,7 +78,7 @@ REFUSALS: list[tuple[str, type[ModelwireError], Call, set[str], str]] = [
     ("NOT_LINKED", NotFound, lambda c: c.artifacts.config(c.artifacts.upload(b"x").id), {"artifact"}, "config"),
     ("ALREADY_EXISTS", AlreadyExists, created_twice, {"id"}, "exists"),
     ("ALREADY_LINKED", AlreadyExists, linked_twice, {"artifact", "config"}, "linked"),
-    ("NOT_A_MODEL", FailedPrecondition, predicted_with_a_dataset, {"artifact", "type"}, "dataset"),
+    ("NOT_A_MODEL", FailedPrecondition, predicted_with_a_dataset, {"artifact", "type"}, "training artifact"),
     ("PARENT_NOT_FOUND", FailedPrecondition, lambda c: c.artifacts.upload(b"x", parent=UNKNOWN), {"parent"}, UNKNOWN),
     ("ARTIFACT_CYCLE", FailedPrecondition, moved_under_itself, {"artifact", "parent"}, ""),
     ("NOT_A_ROOT", FailedPrecondition, linked_a_child, {"artifact", "parent"}, "root"),
