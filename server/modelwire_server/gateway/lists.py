@@ -36,7 +36,7 @@ async def listing(exchange: Exchange, items: Items = plain_items) -> Response:
     request = await exchange.message()
     query = exchange.request.query_params
     page, size = _between(exchange, "page", 1, None), _between(exchange, "size", 1, LARGEST_PAGE)
-    if page and size:
+    if page and size and request.page_size >= 0 and request.skip >= 0:  # otherwise it is refused as without a page
         return await _numbered(exchange, request, items, page, size)
     if "page_size" in query or "page_token" in query:
         answer = await exchange.call(exchange.rpc, request)

@@ -1,5 +1,7 @@
 """What operations answer when all goes well, as responses of the OpenAPI document."""
 
+from modelwire.v1 import job_service_pb2
+
 from ..bodies import ARROW
 from ..exchange import JSON
 from ..files import CSV
@@ -12,6 +14,14 @@ from .comments import comment
 from .schemas import AnsweredSchemas, Schema
 
 EVENT_STREAM = "text/event-stream"
+# What the first path of a stream tells instead of its messages, or besides them: see `jobs`.
+RETOLD = {"modelwire.v1.JobService.WatchJob": (job_service_pb2.Job.DESCRIPTOR, job_service_pb2.JobEvent.DESCRIPTOR)}
+_DELETED: Schema = {
+    "type": "object",
+    "properties": {"status": {"const": "deleted"}},
+    "required": ["status"],
+    "description": "The job was deleted meanwhile.",
+}
 _STRING: Schema = {"schema": {"type": "string"}}
 _BINARY: Schema = {"schema": {"type": "string", "format": "binary"}}
 
@@ -54,17 +64,22 @@ def listed(method: Method, schemas: AnsweredSchemas) -> Schema:
 
 def events(method: Method, schemas: AnsweredSchemas) -> Schema:
     """A stream of server-sent events, or of lines."""
-    field = method.response.fields_by_name.get(method.response_body)
-    message = field.message_type if field is not None else method.response
-    assert message is not None
+    schema = _streamed(method, schemas)
     return {
-        "description": f"{comment(message)} One after the other: as server-sent events, each with the JSON of one as its data, or as "
-        f"lines of JSON for those who accept `{NDJSON}`.",
-        "content": {
-            EVENT_STREAM: {"schema": event_schema(schemas.reference(message))},
-            NDJSON: {"schema": schemas.reference(message)},
-        },
+        "description": "One after the other: as server-sent events, each with the JSON of one as its data, or as lines of JSON for those "
+        f"who accept `{NDJSON}`.",
+        "content": {EVENT_STREAM: {"schema": event_schema(schema)}, NDJSON: {"schema": schema}},
     }
+
+
+def _streamed(method: Method, schemas: AnsweredSchemas) -> Schema:
+    """What is told again and again."""
+    field = method.response.fields_by_name.get(method.response_body)
+    if field is not None:
+        return schemas.value(field)
+    if method.full_name not in RETOLD:
+        return schemas.reference(method.response)
+    return {"anyOf": [*map(schemas.reference, RETOLD[method.full_name]), _DELETED]}
 
 
 def event_schema(data: Schema) -> Schema:

@@ -58,15 +58,31 @@ ASKED: dict[str, Schema] = {
     "modelwire.v1.GenerateSampleDataRequest.num_features": {"minimum": 0, "maximum": 1_000},
 }
 
-# Fields that are read, but count for nothing.
-IGNORED = frozenset({"modelwire.v1.ArtifactData.content_size", "modelwire.v1.ArtifactData.digest"})
+# Fields that are better not mentioned: they count for nothing, or are for other programs.
+IGNORED = frozenset(
+    {
+        "modelwire.v1.ArtifactData.content_size",
+        "modelwire.v1.ArtifactData.digest",
+        # The same as `data`, for numbers that messages cannot hold.
+        "modelwire.v1.CreateConfigRequest.data_json",
+        "modelwire.v1.UpdateConfigRequest.data_json",
+    }
+)
 
 
 def is_id(field: FieldDescriptor) -> bool:
     return (ASKED.get(field.full_name) or ASKED.get(field.name)) in (ID, _OPTIONAL_ID)
 
 
-_ANY_DATA: Schema = {"anyOf": [{"$ref": PREFIX + "ArtifactDataInput"}, {"not": {"type": "object", "required": ["type"]}}]}
+_UNTYPED: Schema = {
+    "not": {
+        "type": "object",
+        "properties": {"type": {"type": "string"}},
+        "required": ["type"],
+        "propertyNames": {"enum": ["type", "metadata", "content", "content_type", "content_size", "digest"]},
+    }
+}
+_ANY_DATA: Schema = {"anyOf": [{"$ref": PREFIX + "ArtifactDataInput"}, _UNTYPED]}
 _DATA_TEXT = "What it is, as an object with `type`, `metadata` and `content`; or any other JSON value."
 ASKED |= {"modelwire.v1.CreateArtifactRequest.data": _ANY_DATA}
 

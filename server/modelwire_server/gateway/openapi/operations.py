@@ -18,6 +18,7 @@ from .comments import comment, first_sentence
 from .constraints import LAST_EVENT, LIST_PARAMETERS, POLL_INTERVAL
 from .failures import failures
 from .schemas import AnsweredSchemas, AskedSchemas, Schema
+from .words import text_of
 
 _VARIABLE = re.compile(r"\{([\w.]+)(?:=[^{}]*)?\}")
 
@@ -37,9 +38,10 @@ def path_of(method: Method) -> str:
 
 
 def operation_of(method: Method, book: Book) -> Schema:
-    text = comment(method.rpc)
+    name = operation_id(method)
+    text = text_of(method, name)
     operation = {
-        "operationId": operation_id(method),
+        "operationId": name,
         "tags": [tag_of(method)],
         "summary": first_sentence(text),
         "description": text,
