@@ -8,12 +8,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import psycopg
 import sqlalchemy as sa
 import structlog
 
 from .engine import Database, Transaction
+
+if TYPE_CHECKING:
+    import psycopg
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +60,8 @@ class Listener:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _listen_for_ever(self) -> None:
+        import psycopg
+
         pause = _FIRST_PAUSE_SECONDS
         while True:
             with contextlib.suppress(psycopg.Error):
@@ -69,14 +74,16 @@ class Listener:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    async def _connect(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
+    async def _connect(self) -> "psycopg.AsyncConnection[tuple[object, ...]]":
+        import psycopg
+
         url = self._database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         # Without keepalives a connection that a firewall has forgotten would look like silence.
         return await psycopg.AsyncConnection.connect(
             url, autocommit=True, keepalives_idle=30, keepalives_interval=10, keepalives_count=3
         )
 
-    async def _pass_on(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+    async def _pass_on(self, connection: "psycopg.AsyncConnection[tuple[object, ...]]") -> None:
         own = self._database.engine.get_execution_options()["sender"]
         async for notice in connection.notifies():
             sender, topic, about = [*notice.payload.split(" "), "", ""][:3]
