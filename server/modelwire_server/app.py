@@ -143,7 +143,12 @@ async def prepare(stack: AsyncExitStack, settings: Settings) -> Ground:
     )
     await blobs.open()
     stack.push_async_callback(blobs.close)
-    executor = LocalExecutor(settings.targets, slots=settings.max_jobs, private=[data_dir, blobs.scratch.parent.parent])
+    executor = LocalExecutor(
+        settings.targets,
+        slots=settings.max_jobs,
+        private=[data_dir, blobs.scratch.parent.parent],
+        owner=worker_id(data_dir),
+    )
     stack.push_async_callback(executor.close)
     runners = await load_runners(settings.targets, executor)
     database = await Database.open(settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}")

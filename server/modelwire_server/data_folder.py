@@ -25,8 +25,13 @@ def claim_data_dir(stack: AsyncExitStack, folder: Path) -> Path:
 
 def worker_id(data_dir: Path) -> str:
     """Who this server is to others on its database. It stays the same, so that what an earlier process was at work on when it was
-    killed is known to be lost at once."""
-    file = data_dir / "worker"
-    if not file.exists():
-        file.write_text(new_id())
-    return file.read_text().strip()
+    killed is known to be lost at once. Raises StartError."""
+    file, draft = data_dir / "worker", data_dir / "worker.new"
+    try:
+        if not file.exists():
+            # In two steps: killed between them, a server must not be nobody for ever.
+            draft.write_text(new_id())
+            draft.replace(file)
+        return file.read_text()
+    except OSError as error:
+        raise StartError(f"{file} cannot be written: {error.strerror}; give --data-dir a folder that can") from None

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -70,10 +69,9 @@ class ForkServerLink:
         self.lost = asyncio.create_task(self._see_off(), name="fork server")
 
     @classmethod
-    async def open(cls, targets: Sequence[str], threads_per_job: int, private: Sequence[str] = ()) -> Self:
-        """Starts a fork server and waits until it has imported the runners. `private` are files and folders that they may not copy.
-        Raises WorkerLost if it cannot."""
-        mark = f"MODELWIRE_FORK_SERVER={secrets.token_hex(16)}"
+    async def open(cls, targets: Sequence[str], threads_per_job: int, mark: str, private: Sequence[str] = ()) -> Self:
+        """Starts a fork server and waits until it has imported the runners. `mark` is a `NAME=value` in the environment of all its
+        processes, `private` are files and folders that runners may not copy. Raises WorkerLost if it cannot."""
         ours, theirs = socket_pair()
         ours.setblocking(False)
         with theirs:

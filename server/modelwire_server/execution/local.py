@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from ..errors import DeadlineExceeded, WorkerLost
 from .attempt import Attempt
 from .interface import Failed, JobSpec, Outcome, Report, Stopped, StopSignal
 from .link import ForkServerLink
+from .linux import kill_marked
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +30,7 @@ class LocalExecutor:
     `targets` say where the runners are, as for load_runner(). `slots` is how many jobs are expected to run at once: each gets its share of
     the cores for the threads of numeric libraries. `grace` is the time in seconds between SIGTERM and SIGKILL. `log_limit` is how many
     bytes a job may log, if its runner does not say. `private` are files and folders of the server that no job gets a copy of.
+    `owner` is a name that no other executor on this machine has at the same time.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class LocalExecutor:
         grace: float = 2.0,
         log_limit: int = 10 * 1024 * 1024,
         private: Sequence[Path] = (),
+        owner: str = "",
     ) -> None:
         cores = len(os.sched_getaffinity(0))
         self._targets = list(targets)
@@ -45,12 +49,18 @@ class LocalExecutor:
         self._grace = grace
         self._log_limit = log_limit
         self._private = [str(path) for path in private]
+        self._owner = owner
+        self._mark = f"MODELWIRE_FORK_SERVER={owner or secrets.token_hex(16)}"
         self._opening: asyncio.Task[ForkServerLink] | None = None
         self._losses: deque[float] = deque()
         self._closing = False
 
     async def start(self) -> None:
-        """Starts the fork server. Raises WorkerLost when it cannot load the runners."""
+        """Ends what an earlier executor of this owner has left, and starts the fork server. Raises WorkerLost when it cannot load the
+        runners."""
+        if self._owner:
+            # Its fork server would have done so, but may have been killed as well.
+            kill_marked(self._mark.encode())
         await self._link()
 
     async def close(self) -> None:
@@ -134,7 +144,7 @@ class LocalExecutor:
     async def _opened(self) -> ForkServerLink:
         await asyncio.sleep(self._pause())
         try:
-            link = await ForkServerLink.open(self._targets, self._threads, self._private)
+            link = await ForkServerLink.open(self._targets, self._threads, self._mark, self._private)
         except WorkerLost as error:
             self._losses.append(_time())
             log.error("fork server cannot start", error=error.message)

@@ -21,9 +21,9 @@ import asyncio, sys
 from job_bench import Bench
 from modelwire_server.execution.local import LocalExecutor
 from pathlib import Path
-target, folder = sys.argv[1:]
+target, folder, owner = sys.argv[1:]
 with asyncio.Runner() as loop:
-    bench = Bench(Path(folder), LocalExecutor([target]), loop)
+    bench = Bench(Path(folder), LocalExecutor([target], owner=owner), loop)
     bench.run(bench.training("escapee"))
 """
 
@@ -75,13 +75,37 @@ def test_a_spare_process_that_dies_is_replaced(bench: Bench) -> None:
     assert isinstance(bench.run(bench.training("return", config={"value": 1})), Completed)
 
 
-def test_nothing_is_left_when_the_server_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "marks").mkdir()
+def server_at_work(folder: Path, owner: str = "") -> subprocess.Popen[bytes]:
+    """A server in a process of its own, whose job has started processes that hide."""
+    (folder / "marks").mkdir()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    server = subprocess.Popen([sys.executable, "-c", SERVER, TARGETS[0], str(tmp_path)], env=environment)
+    server = subprocess.Popen([sys.executable, "-c", SERVER, TARGETS[0], str(folder), owner], env=environment)
     with asyncio.Runner() as loop:
-        bench = Bench(tmp_path, LocalExecutor([]), loop)
+        bench = Bench(folder, LocalExecutor([]), loop)
         bench.do(asyncio.wait_for(bench.mark("pid"), 60))
+    return server
+
+
+def test_a_server_ends_what_an_earlier_one_and_its_fork_server_left_when_both_were_killed(tmp_path: Path) -> None:
+    owner = uuid.uuid4().hex
+    server = server_at_work(tmp_path, owner)
+    # Stands still, so that it notices nothing.
+    server.send_signal(signal.SIGSTOP)
+    (fork_server,) = psutil.Process(server.pid).children()
+    fork_server.kill()
+    server.kill()
+    server.wait()
+    left = int((tmp_path / "marks" / "grandchild").read_text())
+    assert is_alive(left)
+    with asyncio.Runner() as loop:
+        executor = LocalExecutor(TARGETS[:1], owner=owner)
+        loop.run(executor.start())
+        assert not is_alive(left)
+        loop.run(executor.close())
+
+
+def test_nothing_is_left_when_the_server_is_killed(tmp_path: Path) -> None:
+    server = server_at_work(tmp_path)
     family = psutil.Process(server.pid).children(recursive=True)
     assert len(family) >= 3
     server.kill()
