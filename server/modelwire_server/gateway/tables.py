@@ -9,7 +9,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import pyarrow as pa
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
@@ -26,6 +25,7 @@ from .exchange import JSON, Exchange
 from .methods import Method
 from .parsing import Complaints
 from .problems import Problem
+from .rendering import to_json
 
 FRAME = "modelwire.v1.Frame"
 MODEL_ID = "x-model-id"
@@ -72,7 +72,7 @@ async def with_frames(exchange: Exchange) -> Response:
         request.ClearField(name)
     slices: dict[str, AsyncIterable[bytes]] = {name: _slices(content) for name, content in frames.items()}
     if geo is not None:
-        slices["geo"] = _slices(orjson.dumps(geo))
+        slices["geo"] = _slices(to_json(geo))
     return await _by_twin(exchange, twin, request, slices)
 
 

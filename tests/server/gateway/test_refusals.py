@@ -28,3 +28,9 @@ def test_numbers_of_any_size_are_told(rest: Any) -> None:
 def test_what_is_wrong_with_a_stream_stays_wrong_when_it_is_resumed(rest: Any, query: str) -> None:
     job = rest.ended(rest.train()["job_id"])
     assert rest.ask("GET", f"/api/v1/jobs/{job['id']}/{query}", headers={"last-event-id": "1"}).status == 422
+
+
+def test_geo_with_numbers_of_any_size_is_taken(rest: Any) -> None:
+    geo = {"type": "FeatureCollection", "features": [], "size": HUGE}
+    body = {"config_id": rest.config(), "data": {"columns": ["a"], "data": [[1]]}, "geo": geo}
+    assert rest.post("/api/v1/ml/$train", body).status == 202

@@ -38,6 +38,9 @@ ASKED: dict[str, Schema] = {
     "modelwire.v1.GenerateSampleDataRequest.config_id": _OPTIONAL_ID,
     "modelwire.v1.ListJobsRequest.config_id": _OPTIONAL_ID,
     "tags": {"maxItems": MOST_TAGS, "uniqueItems": True, "items": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,100}$"}},
+    # Of what is looked for; any text may be.
+    "modelwire.v1.ListConfigsRequest.tags": {"items": {"type": "string"}},
+    "modelwire.v1.ListArtifactsRequest.tags": {"items": {"type": "string"}},
     "request_id": {"maxLength": LONGEST_REQUEST_ID, "pattern": _WITHOUT_NUL},
     "priority": {"minimum": -HIGHEST_PRIORITY, "maximum": HIGHEST_PRIORITY},
     "timeout": {"pattern": r"^(?!0*(\.0+)?s$)[0-9]{1,7}(\.[0-9]{1,9})?s$", "examples": ["30s"]},
