@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import stat
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Archive:
             sha256.update(chunk)
         return Blob(f"sha256:{sha256.hexdigest()}", self.size)
 
-    async def chunks(self, offset: int = 0) -> AsyncIterator[bytes]:
+    async def chunks(self, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """The bytes from `offset`, in chunks of at most 1 MiB. Raises ContentCorrupted if a file is not what it was."""
         for skipped, pieces in _groups(_from(self._pieces, offset)):
             files = {piece.digest for piece in pieces if isinstance(piece, WorkspaceFile)}

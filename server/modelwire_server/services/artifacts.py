@@ -2,7 +2,8 @@
 
 import mimetypes
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from modelwire.v1 import artifact_service_pb2 as pb
@@ -116,14 +117,18 @@ class ArtifactServicer(ArtifactServiceServicer):
             findings.add("offset", f"is {offset:,}, but the content has only {blob.size:,} bytes")
             findings.settle()
         yield pb.DownloadArtifactResponse(header=header_of(artifact, blob, zipped=zipped))
-        async for chunk in chunks:
-            offset += len(chunk)
-            yield pb.DownloadArtifactResponse(chunk=chunk)
+        # A caller may leave at any time: the file is closed then, not when the garbage is collected.
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                offset += len(chunk)
+                yield pb.DownloadArtifactResponse(chunk=chunk)
         if offset != blob.size:
             message = f"the content has {offset:,} bytes instead of {blob.size:,}"
             raise ContentCorrupted(message, digest=blob.digest)
 
-    async def _download(self, artifact: Artifact, blob: Blob, offset: int, *, zipped: bool) -> tuple[Blob, AsyncIterator[bytes]]:
+    async def _download(
+        self, artifact: Artifact, blob: Blob, offset: int, *, zipped: bool
+    ) -> tuple[Blob, AsyncGenerator[bytes, None]]:
         """What is sent of an artifact: its content, or a zip file; and its bytes from the offset on."""
         if not zipped:
             return blob, self._blobs.read(blob.digest, offset=offset, chunk_size=LARGEST_PART)

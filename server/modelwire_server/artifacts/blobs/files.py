@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -70,7 +70,7 @@ class FileBlobStore:
 
         return await asyncio.to_thread(self._found, digest, find)
 
-    async def read(self, digest: str, *, offset: int = 0, chunk_size: int = 1 << 20) -> AsyncIterator[bytes]:
+    async def read(self, digest: str, *, offset: int = 0, chunk_size: int = 1 << 20) -> AsyncGenerator[bytes, None]:
         with await opened(lambda: self._found(digest, lambda path: path.open("rb"))) as file:
             async for chunk in chunks_of(file, offset, chunk_size):
                 yield chunk

@@ -5,7 +5,7 @@ whoever looks for it there gets it back; only what stayed in the trash for long 
 discarded at the same moment loses nothing.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,8 +78,8 @@ class BlobStore(Protocol):
     async def local_path(self, digest: str) -> Path:
         """A local file with the content, for reading only. To be opened soon: only open files stay for as long as they are needed."""
 
-    def read(self, digest: str, *, offset: int = 0, chunk_size: int = 1 << 20) -> AsyncIterator[bytes]:
-        """Streams the content from `offset`."""
+    def read(self, digest: str, *, offset: int = 0, chunk_size: int = 1 << 20) -> AsyncGenerator[bytes, None]:
+        """Streams the content from `offset`. Whoever may stop in between closes it: it holds an open file."""
 
     async def verify(self, digest: str) -> bool:
         """Whether the content is there and still has its digest."""

@@ -106,7 +106,7 @@ class ObjectBlobStore:
         async with self._fetching.setdefault(digest, asyncio.Lock()):
             return await asyncio.to_thread(self._cache.find, digest) or await self._fetch(digest)
 
-    async def read(self, digest: str, *, offset: int = 0, chunk_size: int = READ) -> AsyncIterator[bytes]:
+    async def read(self, digest: str, *, offset: int = 0, chunk_size: int = READ) -> AsyncGenerator[bytes, None]:
         with suppress(FileNotFoundError):
             if found := await asyncio.to_thread(self._cache.find, digest):
                 path: Path = found
