@@ -99,9 +99,9 @@ class Exchange:
             setattr(request, name, default)
         return request
 
-    def from_query(self, message: Any, found: Complaints) -> None:
-        """Fills in what the query says and neither the path nor the body does."""
-        read_query(message, self.request.url.query, found, without={*self.match.values, self.method.body})
+    def from_query(self, message: Any, found: Complaints, more: str = "") -> None:
+        """Fills in what the query says and neither the path nor the body does; `more` is added to it."""
+        read_query(message, f"{self.request.url.query}&{more}", found, without={*self.match.values, self.method.body})
 
     def _read_body(self, request: Any, found: Complaints, without: Collection[str]) -> None:
         if self.method.body == "*":

@@ -4,13 +4,15 @@ A method that takes frames may have a twin that takes the same request as a stre
 large goes there, and Arrow does without being read.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import pyarrow as pa
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from starlette.responses import Response
 
@@ -22,13 +24,15 @@ from .answers import Streamed, answer_of
 from .bodies import ARROW, CHUNK
 from .calls import CallFailed, code_of
 from .exchange import JSON, Exchange
+from .forms import FORM, parts_of
 from .methods import Method
-from .parsing import Complaints
+from .parsing import Complaints, read_field
 from .problems import Problem
 from .rendering import to_json
 
 FRAME = "modelwire.v1.Frame"
 MODEL_ID = "x-model-id"
+GEO = "geo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,14 @@ def takes_frames(method: Method) -> bool:
 
 
 async def with_frames(exchange: Exchange) -> Response:
-    """Calls a method with frames, given as JSON, or with one frame that is the body itself."""
+    """Calls a method with frames, given as JSON, with one frame that is the body itself, or with several that are parts of it."""
     if exchange.sends(ARROW):
         return await _with_arrow(exchange)
+    if exchange.sends(FORM):
+        return await _with_form(exchange)
     twin = twin_of(exchange.rpc)
-    request = await exchange.message(without=("geo",) if twin else ())
-    geo = exchange.body.get("geo") if twin and isinstance(exchange.body, dict) else None
+    request = await exchange.message(without=(GEO,) if twin else ())
+    geo = exchange.body.get(GEO) if twin and isinstance(exchange.body, dict) else None
     frames = {name: getattr(request, name).arrow for name in frame_fields(exchange.method.request) if request.HasField(name)}
     if twin is None or (geo is None and sum(map(len, frames.values())) <= CHUNK):
         return await _answered(exchange, await exchange.call(exchange.rpc, request))
@@ -72,8 +78,8 @@ async def with_frames(exchange: Exchange) -> Response:
         request.ClearField(name)
     slices: dict[str, AsyncIterable[bytes]] = {name: _slices(content) for name, content in frames.items()}
     if geo is not None:
-        slices["geo"] = _slices(to_json(geo))
-    return await _by_twin(exchange, twin, request, slices)
+        slices[GEO] = _slices(to_json(geo))
+    return await _by_twin(exchange, twin, request, _messages(twin, request, _named(slices)))
 
 
 async def _with_arrow(exchange: Exchange) -> Response:
@@ -89,7 +95,7 @@ async def _with_arrow(exchange: Exchange) -> Response:
         parts: dict[str, AsyncIterable[bytes]] = {name: _resumed(first, chunks)}
         if name == "future":
             parts = {"historic": _slices(_empty_like(first)), **parts}
-        return await _by_twin(exchange, twin, request, parts)
+        return await _by_twin(exchange, twin, request, _messages(twin, request, _named(parts)))
     getattr(request, name).arrow = await _limited(exchange, _resumed(first, chunks))
     if name == "future":
         request.historic.arrow = _empty_like(first)
@@ -104,8 +110,60 @@ def _main_frame(request: Any) -> str:
     return "data" if "data" in names and ("future" not in names or not request.artifact_id) else "future"
 
 
-async def _by_twin(exchange: Exchange, twin: Twin, request: Any, parts: Mapping[str, AsyncIterable[bytes]]) -> Response:
-    messages = _messages(twin, request, parts)
+async def _with_form(exchange: Exchange) -> Response:
+    """The parts of the body are frames and GeoJSON by their names; whatever else there is stands before them, or in the query."""
+    names = {*frame_fields(exchange.method.request), GEO}
+    parts = parts_of(exchange.request.headers["content-type"], exchange.chunks())
+    fields: dict[str, bytes] = {}
+    first: tuple[str, bytes] | None = None
+    async for name, content in parts:
+        if name in names:
+            first = name, content
+            break
+        fields[name] = fields.get(name, b"") + content
+    found = Complaints()
+    request = exchange.blank(found)
+    exchange.from_query(request, found, urlencode(fields))
+    found.settle()
+    twin, frames = twin_of(exchange.rpc), _frames(first, parts, names)
+    if twin is not None:
+        return await _by_twin(exchange, twin, request, _messages(twin, request, frames))
+    await _collect(exchange, request, frames)
+    return await _answered(exchange, await exchange.call(exchange.rpc, request))
+
+
+async def _frames(
+    first: tuple[str, bytes] | None, parts: AsyncIterator[tuple[str, bytes]], names: Collection[str]
+) -> AsyncIterator[tuple[str, bytes]]:
+    """The frames of a form; the past is empty if it is not given, with the columns of the future."""
+    seen: dict[str, bytes] = {}
+    if first is not None:
+        seen[first[0]] = first[1]
+        yield first
+    async for name, content in parts:
+        if name in names:
+            seen[name] = seen.get(name) or content
+            yield name, content
+    if "historic" in names and "historic" not in seen and "future" in seen:
+        yield "historic", _empty_like(seen["future"])
+
+
+async def _collect(exchange: Exchange, request: Any, frames: AsyncIterator[tuple[str, bytes]]) -> None:
+    """Puts frames into a request that has no twin. Raises Problem above the limit, InvalidRequest."""
+    contents: dict[str, bytearray] = {}
+    async for name, content in frames:
+        contents.setdefault(name, bytearray()).extend(content)
+        if sum(map(len, contents.values())) > exchange.options.max_body_bytes:
+            raise bodies.too_large(exchange.options.max_body_bytes)
+    found = Complaints()
+    if (geo := contents.pop(GEO, None)) is not None:
+        read_field(request, request.DESCRIPTOR.fields_by_name[GEO], await bodies.parsed(bytes(geo)), ("body", GEO), found)
+    found.settle()
+    for name, collected in contents.items():
+        getattr(request, name).arrow = bytes(collected)
+
+
+async def _by_twin(exchange: Exchange, twin: Twin, request: Any, messages: AsyncIterable[Message]) -> Response:
     if not twin.rpc.server_streaming:
         return await answer_of(exchange, await exchange.call(twin.rpc, messages))
     predictions = _predictions(exchange.stream(twin.rpc, messages))
@@ -117,13 +175,18 @@ async def _by_twin(exchange: Exchange, twin: Twin, request: Any, parts: Mapping[
     return await answer_of(exchange, predict_service_pb2.PredictResponse(predictions=frame, model_id=request.model))
 
 
-async def _messages(twin: Twin, request: Any, parts: Mapping[str, AsyncIterable[bytes]]) -> AsyncGenerator[Any, None]:
-    part = GetMessageClass(twin.rpc.input_type)
-    number = {"call": 1} if twin.numbered else {}
-    yield part(header=request, **number)
+async def _named(parts: Mapping[str, AsyncIterable[bytes]]) -> AsyncIterator[tuple[str, bytes]]:
     for name, chunks in parts.items():
         async for chunk in chunks:
-            yield part(**{name: chunk}, **number)
+            yield name, chunk
+
+
+async def _messages(twin: Twin, request: Any, parts: AsyncIterable[tuple[str, bytes]]) -> AsyncGenerator[Message, None]:
+    part: Any = GetMessageClass(twin.rpc.input_type)
+    number = {"call": 1} if twin.numbered else {}
+    yield part(header=request, **number)
+    async for name, chunk in parts:
+        yield part(**{name: chunk}, **number)
     if twin.numbered:
         yield part(end=predict_service_pb2.PredictStreamEnd(), **number)
 

@@ -107,3 +107,46 @@ def test_large_frames_and_geography_as_json(rest: Any) -> None:
     assert (answer["model_id"], answer["predictions"]["data"][-1]) == (model, [149_999, 299_998])
     refused = rest.post("/api/v1/ml/$predict-now", {"model": model, "future": {"columns": ["y"], "data": [[1]]}, "geo": geo})
     assert refused.status == 422
+
+
+def form(**parts: bytes) -> tuple[bytes, dict[str, str]]:
+    """A body of several parts, and the headers that go with it."""
+    body = b"".join(
+        b'--line\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (n.encode(), c) for n, c in parts.items()
+    )
+    return body + b"--line--\r\n", {"content_type": "multipart/form-data; boundary=line"}
+
+
+@pytest.mark.parametrize("table", [SMALL, LARGE], ids=["small", "large"])
+def test_several_frames_are_parts_of_a_form(rest: Any, table: pa.Table) -> None:
+    model, geo = rest.model(), b'{"type": "FeatureCollection", "features": []}'
+    body, headers = form(artifact_id=model.encode(), tags=b"a", historic=stream_of(table), future=stream_of(table), geo=geo)
+    submitted = rest.post("/api/v1/ml/$predict?tags=b", body, **headers)
+    assert submitted.status == 202, submitted.body
+    assert rest.ended(submitted.json["job_id"])["status"] == "completed"
+    assert rest.get(f"/api/v1/artifacts/{submitted.json['artifact_id']}").json["tags"] == ["b", "a"]
+
+
+def test_the_past_may_be_left_out_of_a_form(rest: Any) -> None:
+    body, headers = form(future=stream_of(SMALL))
+    answer = rest.post(f"/api/v1/ml/$predict-now?model={rest.model()}", body, **headers, accept=ARROW)
+    assert table_of(answer.body).column("sample_0").to_pylist() == [2, 4, 6]
+    found = rest.post(f"/api/v1/ml/$validate?type=predict&artifact_id={rest.model()}", body, **headers).json
+    assert [one["code"] for one in found["diagnostics"]] == ["historic_empty"]
+
+
+def test_training_and_validation_by_form(rest: Any) -> None:
+    body, headers = form(config_id=rest.config().encode(), data=stream_of(SMALL))
+    submitted = rest.post("/api/v1/ml/$train", body, **headers)
+    assert rest.ended(submitted.json["job_id"])["status"] == "completed"
+    geo = b'{"type": "FeatureCollection", "features": []}'
+    body, headers = form(type=b"train", config_id=rest.config().encode(), data=stream_of(SMALL), geo=geo)
+    assert rest.post("/api/v1/ml/$validate", body, **headers).json == {"valid": True, "diagnostics": []}
+
+
+@pytest.mark.parametrize("body", [b"", b"--line\r\n", b"x", b"--line\r\nContent-Disposition: form-data; name=data\r\n\r\nx"])
+def test_bodies_that_are_no_forms(rest: Any, body: bytes) -> None:
+    answer = rest.post(f"/api/v1/ml/$train?config_id={rest.config()}", body, content_type="multipart/form-data; boundary=line")
+    assert (answer.status, answer.json["detail"][:20]) == (400, "The body is no form:")
+    without = rest.post("/api/v1/ml/$train", body, content_type="multipart/form-data")
+    assert without.status in (400, 422)
