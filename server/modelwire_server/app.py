@@ -115,7 +115,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         registration = registration_of(settings)
         checks = {"database": ground.database.check, **({"registration": registration.check} if registration else {})}
         transcoder = Transcoder(calls, contract_methods(), options_of(settings))
-        http = HttpServer(http_app(checks=checks, metrics=metrics, transcoder=transcoder, pages=pages(calls)), settings)
+        http = HttpServer(
+            http_app(
+                checks=checks, metrics=metrics, transcoder=transcoder, pages=pages(calls, extra_fields=settings.rest_extra_fields)
+            ),
+            settings,
+        )
         await begin_work(stack, parts)
         await server.start()
         await http.start()

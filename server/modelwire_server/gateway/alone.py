@@ -51,7 +51,15 @@ async def forwarding(
         calls = RemoteCalls(channel)
         transcoder = Transcoder(calls, contract_methods(), options_of(settings))
         checks = {"server": lambda: check_server(channel)}
-        http = HttpServer(http_app(checks=checks, metrics=ServerMetrics(), transcoder=transcoder, pages=pages(calls)), settings)
+        http = HttpServer(
+            http_app(
+                checks=checks,
+                metrics=ServerMetrics(),
+                transcoder=transcoder,
+                pages=pages(calls, extra_fields=settings.rest_extra_fields),
+            ),
+            settings,
+        )
         await http.start()
         try:
             yield http

@@ -58,11 +58,11 @@ POLICY = (
 )
 
 
-def pages(calls: Calls) -> list[BaseRoute]:
+def pages(calls: Calls, *, extra_fields: bool = False) -> list[BaseRoute]:
     """GET /openapi.json, /docs and /redoc, and what these load. All addresses in the pages are relative, for proxies."""
 
     async def openapi(request: Request) -> Response:
-        return Response(to_json(await live_document(calls)), media_type=JSON)
+        return Response(to_json(await live_document(calls, extra_fields=extra_fields)), media_type=JSON)
 
     async def swagger_ui(request: Request) -> Response:
         return _page(await title(calls), library="swagger-ui-bundle.js", start="swagger-ui.js", styles=("assets/swagger-ui.css",))

@@ -48,7 +48,7 @@ class Renderer:
         return self._value(message, field, shape)
 
     def _members(self, message: Any, shape: Shape) -> Iterator[tuple[str, Any]]:
-        for field in _fields(message.DESCRIPTOR, shape.fields, self.extra):
+        for field in fields_shown(message.DESCRIPTOR, shape.fields, self.extra):
             if field.full_name in self.without:
                 continue
             oneof = field.containing_oneof
@@ -84,7 +84,8 @@ class Renderer:
 
 
 @cache
-def _fields(message: Descriptor, known: tuple[str, ...], extra: bool) -> tuple[FieldDescriptor, ...]:
+def fields_shown(message: Descriptor, known: tuple[str, ...], extra: bool) -> tuple[FieldDescriptor, ...]:
+    """The fields that answers have, in their order: those that are known, all if none are, and with `extra` the others too."""
     shown = [message.fields_by_name[name] for name in known]
     texts = {JSON_TEXTS.get(field.full_name) for field in message.fields}
     others = (field for field in message.fields if field not in shown and field.name not in texts)

@@ -22,10 +22,11 @@ VERSION = "3.1.0"
 CONFIG_DATA = "ConfigData"
 
 
-async def live_document(calls: Calls) -> Schema:
+async def live_document(calls: Calls, *, extra_fields: bool = False) -> Schema:
     """The document for the server behind the calls, with examples that work there. Raises CallFailed."""
     runners = await runners_of(calls)
-    return document(contract_methods(), runners, await examples_of(calls, runners[0]) if runners else {})
+    examples = await examples_of(calls, runners[0]) if runners else {}
+    return document(contract_methods(), runners, examples, extra_fields=extra_fields)
 
 
 async def title(calls: Calls) -> str:
@@ -34,7 +35,11 @@ async def title(calls: Calls) -> str:
 
 
 def document(
-    methods: Sequence[Method], runners: Sequence[runner_service_pb2.GetRunnerResponse], examples: Mapping[str, Any]
+    methods: Sequence[Method],
+    runners: Sequence[runner_service_pb2.GetRunnerResponse],
+    examples: Mapping[str, Any],
+    *,
+    extra_fields: bool = False,
 ) -> Schema:
     """The document for a server with these runners, the default one first."""
     components = geo_schemas() | PROBLEM_SCHEMAS | surroundings.SCHEMAS
@@ -46,7 +51,7 @@ def document(
     }
     book = Book(
         asked=AskedSchemas(components, replace(ASKED_RULES, fields={**ASKED_RULES.fields, **fields})),
-        answered=AnsweredSchemas(components, ANSWERED_RULES),
+        answered=AnsweredSchemas(components, replace(ANSWERED_RULES, extra=extra_fields)),
         examples=examples,
     )
     paths = surroundings.paths()

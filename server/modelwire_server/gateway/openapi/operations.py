@@ -10,6 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from ..bodies import ARROW
 from ..exchange import JSON
 from ..files import is_download, is_upload
+from ..forms import FORM
 from ..lists import is_list
 from ..methods import Method, field_at
 from ..tables import frame_fields, takes_frames
@@ -21,6 +22,10 @@ from .schemas import AnsweredSchemas, AskedSchemas, Schema
 from .words import text_of
 
 _VARIABLE = re.compile(r"\{([\w.]+)(?:=[^{}]*)?\}")
+_FRAMES = (
+    f"As `{ARROW}` the body is the frame, {{names}}; all else stands in the query, under the same names. As `{FORM}` each frame, and "
+    "`geo`, is a part, and all else stands in parts before them or in the query."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,7 @@ def request_body(method: Method, book: Book) -> Schema:
     body: Schema = {"content": content, "required": required}
     if takes_frames(method):
         content[ARROW] = {"schema": {"type": "string", "format": "binary"}}
-        names = " or ".join(f"`{name}`" for name in frame_fields(method.request))
-        body["description"] = f"As `{ARROW}` the body is the frame, {names}; all else stands in the query, under the same names."
+        body["description"] = _FRAMES.format(names=" or ".join(f"`{name}`" for name in frame_fields(method.request)))
     return body
 
 

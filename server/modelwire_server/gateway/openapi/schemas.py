@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from ..rendering import fields_shown
 from ..shapes import DEFAULTS, PLAIN, SHAPES, Shape, enum_words, is_required, microseconds, whole_seconds
 from .comments import comment, value_comment
 
@@ -54,7 +55,7 @@ class Rules:
 
     `fields` are constraints, or what a field is instead; `messages` what a message is instead; `replaced` fields that are given as
     another member; `together` what a message requires of several members; `ignored` fields that count for nothing; `sometimes` fields
-    that only some answers have."""
+    that only some answers have; `extra` is whether answers have the fields that the REST contract does not know."""
 
     fields: Mapping[str, Schema]
     messages: Mapping[str, Schema]
@@ -62,6 +63,7 @@ class Rules:
     together: Mapping[str, Schema] = member(default_factory=dict)
     ignored: frozenset[str] = frozenset()
     sometimes: frozenset[str] = frozenset()
+    extra: bool = False
 
 
 class MessageSchemas:
@@ -151,7 +153,7 @@ class AnsweredSchemas(MessageSchemas):
 
     def object(self, message: Descriptor) -> Schema:
         shape = SHAPES.get(message.full_name, PLAIN)
-        fields = [message.fields_by_name[name] for name in shape.fields] or list(message.fields)
+        fields = fields_shown(message, shape.fields, self._rules.extra)
         schema: Schema = {"type": "object", "properties": {field.name: self._answered(field, shape) for field in fields}}
         certain = [field for field in fields if not _may_be_missing(field, shape) and field.full_name not in self._rules.sometimes]
         required = [field.name for field in certain]
