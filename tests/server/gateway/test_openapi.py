@@ -98,7 +98,7 @@ def test_its_examples_work(rest: Any, described: Any) -> None:
             continue
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "path":
-                path = path.replace("{" + parameter["name"] + "}", parameter["example"])  # noqa: PLW2901
+                path = path.replace("{" + parameter["name"] + "}", parameter["example"])
         body = operation.get("requestBody", {"content": {}})["content"].get("application/json", {}).get("example")
         answer = rest.ask(verb.upper(), path, body)
         tried += 1
@@ -109,7 +109,7 @@ def test_its_examples_work(rest: Any, described: Any) -> None:
 
 def test_errors_are_told_at_the_statuses_that_they_have(described: Any) -> None:
     responses = described["paths"]["/api/v1/configs"]["post"]["responses"]
-    assert list(responses)[0] == "201"
+    assert next(iter(responses)) == "201"
     assert "`ALREADY_EXISTS`" in responses["409"]["description"]
     assert "`RUNNER_NOT_FOUND`" in responses["404"]["description"]
     assert responses["422"]["content"]["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/ValidationProblem"}
