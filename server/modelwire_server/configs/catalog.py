@@ -191,7 +191,9 @@ def complete(schema: type[pydantic.BaseModel], data: dict[str, Any], runner_id: 
     try:
         return schema.model_validate(lifted).model_dump(mode="json", by_alias=True)
     except pydantic.ValidationError as error:
-        violations = [FieldViolation(path_of(found["loc"]), found["msg"], found["type"]) for found in error.errors(include_url=False)]
+        violations = [
+            FieldViolation(path_of(found["loc"]), found["msg"], found["type"]) for found in error.errors(include_url=False)
+        ]
         invalid = InvalidConfig.of(*violations)
         invalid.metadata["runner"] = runner_id
         raise invalid from None
