@@ -179,7 +179,7 @@ def new_artifact(header: pb.UploadHeader) -> NewArtifact:
     new = NewArtifact(
         id=findings.optional_id("id", header.id),
         type=findings.text("type", header.type),
-        content_type=findings.text("content_type", header.content_type),
+        content_type=findings.media_type("content_type", header.content_type),
         metadata=dict_of(header.metadata, "metadata"),
         parent_id=findings.optional_id("parent_id", header.parent_id),
         tags=findings.tags(header.tags),

@@ -15,6 +15,8 @@ LONGEST_MESSAGE = 500
 LONGEST_TEXT = 200
 HIGHEST_PRIORITY = 1000
 LONGEST_TIMEOUT = 366 * 24 * 3600.0
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}( *;[ -~]*)?")
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
@@ -46,6 +48,12 @@ class Findings:
         if "\0" in value:
             self.add(field, "holds the character NUL, which no database stores")
         return value
+
+    def media_type(self, field: str, value: str) -> str:
+        """Empty, or what a header of HTTP can carry."""
+        if value and not MEDIA_TYPE.fullmatch(value):
+            self.add(field, "must be a media type such as application/json")
+        return self.text(field, value)
 
     def request_id(self, value: str) -> str:
         return self.text("request_id", value, LONGEST_REQUEST_ID)

@@ -8,7 +8,7 @@ from geojson_pydantic import FeatureCollection
 from google.protobuf.descriptor import FieldDescriptor
 
 from ...rules import MOST_TAGS
-from ...services.checks import HIGHEST_PRIORITY, LONGEST_MESSAGE, LONGEST_REQUEST_ID, LONGEST_TEXT
+from ...services.checks import HIGHEST_PRIORITY, LONGEST_MESSAGE, LONGEST_REQUEST_ID, LONGEST_TEXT, MEDIA_TYPE
 from ..jobs import LONGEST_INTERVAL
 from ..lists import LARGEST_PAGE
 from .schemas import PREFIX, Rules, Schema
@@ -47,6 +47,7 @@ ASKED: dict[str, Schema] = {
     "heartbeat_interval": {"pattern": r"^(([1-9][0-9]?|[12][0-9]{2})(\.[0-9]{1,9})?|300)s$", "examples": ["30s"]},
     # Of the content that is sent.
     "digest": {"pattern": "^(sha256:[0-9a-fA-F]{64})?$", "format": "digest"},
+    "modelwire.v1.UploadHeader.content_type": {"pattern": f"^({MEDIA_TYPE.pattern})?$", "maxLength": LONGEST_TEXT},
     "page_size": _COUNT,
     "skip": _COUNT,
     # Not any text: what the answer before said.
