@@ -15,8 +15,8 @@ LONGEST_MESSAGE = 500
 LONGEST_TEXT = 200
 HIGHEST_PRIORITY = 1000
 LONGEST_TIMEOUT = 366 * 24 * 3600.0
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}( *;[ -~]*)?")
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+MEDIA_TYPE = re.compile(rf"{_NAME}/{_NAME}( *;[ -~]*)?")
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
