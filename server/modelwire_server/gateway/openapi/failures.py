@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from ..methods import Method
 from ..problems import CONTENT_TYPE, status_of
+from ..shapes import PROBLEM_PREFIX
 from ..tables import frame_fields
 from .comments import meaning, reasons_of
 from .constraints import is_id
@@ -31,13 +32,21 @@ _PROBLEM: Schema = {
     "description": "Why a request failed (RFC 9457).",
     "type": "object",
     "properties": {
-        "type": {"type": "string", "description": "The kind of problem, as a URI."},
-        "title": {"type": "string", "description": "The kind of problem, in words."},
-        "status": {"type": "integer", "description": "The HTTP status."},
-        "detail": {"type": "string", "description": "What is wrong, in a sentence."},
-        "instance": {"type": "string", "description": "What was asked for."},
+        "type": {"type": "string", "description": "The kind of problem, as a URI.", "examples": [f"{PROBLEM_PREFIX}not-found"]},
+        "title": {"type": "string", "description": "The kind of problem, in words.", "examples": ["Resource Not Found"]},
+        "status": {"type": "integer", "description": "The HTTP status.", "examples": [404]},
+        "detail": {
+            "type": "string",
+            "description": "What is wrong, in a sentence.",
+            "examples": ["Job with id 01ARZ3NDEKTSV4RRFFQ69G5FAV not found"],
+        },
+        "instance": {
+            "type": "string",
+            "description": "What was asked for.",
+            "examples": ["/api/v1/jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV"],
+        },
         "trace_id": {"type": "string", "description": "The id of the request, by which the log of the server has it."},
-        "reason": {"type": "string", "description": "The reason, for programs: one of the names above."},
+        "reason": {"type": "string", "description": "The reason, for programs: one of those that this document names."},
         "constraint": {"type": "string", "description": "What the stored data require."},
     },
     "required": ["type", "title", "status", "detail", "instance"],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dataclasses import field as member
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from ..rendering import fields_shown
 from ..shapes import DEFAULTS, PLAIN, SHAPES, Shape, enum_words, is_required, microseconds, whole_seconds
@@ -39,6 +39,8 @@ _WELL_KNOWN: dict[str, Schema] = {
     "google.protobuf.Value": {},
     "google.protobuf.ListValue": {"type": "array", "items": {}},
 }
+# Explained elsewhere: in the responses that tell them.
+_LONG = ("modelwire.v1.ErrorReason",)
 _TIMES: dict[Callable[..., str], Schema] = {
     microseconds: {"type": "string", "format": "date-time", "examples": ["2026-11-20T23:18:04.058695Z"]},
     whole_seconds: {
@@ -96,7 +98,7 @@ class MessageSchemas:
         """A field's schema, with what is said of it."""
         assert field.containing_type is not None
         default = DEFAULTS.get(field.containing_type.full_name, {}).get(field.name)
-        schema = self._ruled(self.value(field), field) | {"description": comment(field)}
+        schema = self._ruled(self.value(field), field) | {"description": description(field)}
         return schema if default is None else schema | {"default": default}
 
     def _ruled(self, schema: Schema, field: FieldDescriptor) -> Schema:
@@ -117,9 +119,11 @@ class MessageSchemas:
         if field.enum_type is not None:
             return {"type": "string", "enum": list(enum_words(field.enum_type))}
         if field.cpp_type in _INTEGERS:
-            name, least, most = _INTEGERS[field.cpp_type]
-            return {"type": "integer", "format": name, "minimum": least, "maximum": most}
+            return self._integer(*_INTEGERS[field.cpp_type])
         return dict(_OTHERS[field.type])
+
+    def _integer(self, name: str, least: int, most: int) -> Schema:
+        return {"type": "integer", "format": name, "minimum": least, "maximum": most}
 
 
 class AskedSchemas(MessageSchemas):
@@ -151,6 +155,9 @@ class AskedSchemas(MessageSchemas):
 class AnsweredSchemas(MessageSchemas):
     """Of answers: what is absent is null, or left out."""
 
+    def _integer(self, name: str, least: int, most: int) -> Schema:
+        return {"type": "integer", "format": name}
+
     def object(self, message: Descriptor) -> Schema:
         shape = SHAPES.get(message.full_name, PLAIN)
         fields = fields_shown(message, shape.fields, self._rules.extra)
@@ -160,7 +167,7 @@ class AnsweredSchemas(MessageSchemas):
         return schema | ({"required": required} if required else {})
 
     def _answered(self, field: FieldDescriptor, shape: Shape) -> Schema:
-        schema = self._ruled(self.value(field, shape), field) | {"description": comment(field)}
+        schema = self._ruled(self.value(field, shape), field) | {"description": description(field)}
         return or_null(schema) if _may_be_null(field, shape) else schema
 
 
@@ -192,10 +199,14 @@ def or_null(schema: Schema) -> Schema:
     return schema | {"type": [schema["type"], "null"]} | enum
 
 
-def enum_text(enum: EnumDescriptor) -> str:
-    """What each value means, as a list in Markdown."""
+def description(field: FieldDescriptor) -> str:
+    """What is said of a field, and of each value that it may have."""
+    enum = field.enum_type
+    if enum is None or enum.full_name in _LONG:
+        return comment(field)
     names = {value.number: value.name for value in enum.values}
-    return "\n".join(f"- `{word}`: {value_comment(enum, names[number])}" for word, number in enum_words(enum).items())
+    values = (f"- `{word}`: {value_comment(enum, names[number])}" for word, number in enum_words(enum).items())
+    return "\n".join((comment(field), "", *values))
 
 
 def moved(schema: Any, here: str, there: str) -> Any:
