@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -128,6 +129,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         served = [runner.info.id for runner in ground.runners.all()]
         try:
             async with registered(registration, settings, http.port):
+                # What is there now stays: the collector need not look at it whenever a large request makes many objects.
+                gc.collect()
+                gc.freeze()
                 log.info("serving", host=settings.host, grpc_port=grpc_port, http_port=http.port, runners=served)
                 yield Running(settings.host, grpc_port, http.port, ground.runners)
         finally:
