@@ -95,7 +95,8 @@ def event_schema(data: Schema) -> Schema:
 def downloaded() -> Schema:
     """A file of any type."""
     types = dict.fromkeys(("application/zip", ARROW, "application/octet-stream", "*/*"), _BINARY)
-    rows: Schema = {"schema": {"type": "array", "items": {"type": "object"}}}
+    # No more is certain: an upload may be called this, too.
+    rows: Schema = {"example": [{"time_period": "2020-04", "location": "location_0", "sample_0": 49.9}]}
     return {
         "description": "The content. A frame is sent as rows of JSON, or as CSV or an Arrow stream for those who accept these.",
         "content": {FRAME_JSON: rows, CSV: {"schema": {"type": "string"}}, JSON: {}} | types | {"*/*": {}},

@@ -36,6 +36,9 @@ ASKED: dict[str, Schema] = {
     "prediction_id": _OPTIONAL_ID,
     "modelwire.v1.PredictRequest.model": ID,
     "modelwire.v1.GenerateSampleDataRequest.config_id": _OPTIONAL_ID,
+    # Only one of them counts: see TOGETHER.
+    "modelwire.v1.ValidateInputRequest.artifact_id": {"type": "string"},
+    "modelwire.v1.ValidateInputRequest.config_id": {"type": "string"},
     "modelwire.v1.ListJobsRequest.config_id": _OPTIONAL_ID,
     "tags": {"maxItems": MOST_TAGS, "uniqueItems": True, "items": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,100}$"}},
     # Of what is looked for; any text may be.
@@ -102,13 +105,13 @@ TOGETHER: dict[str, Schema] = {
     "modelwire.v1.ValidateInputRequest": {
         "oneOf": [
             {
-                "properties": {"type": {"const": "train"}, "config_id": {"type": "string"}, "data": {"type": "object"}},
+                "properties": {"type": {"const": "train"}, "config_id": {"type": "string"} | ID, "data": {"type": "object"}},
                 "required": ["config_id", "data"],
             },
             {
                 "properties": {
                     "type": {"const": "predict"},
-                    "artifact_id": {"type": "string"},
+                    "artifact_id": {"type": "string"} | ID,
                     "historic": {"type": "object"},
                     "future": {"type": "object"},
                 },
