@@ -95,6 +95,8 @@ LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header -
 bench: setup ## the benchmarks (see benchmarks/README.md)
 	$(BIN)/python benchmarks/jobs.py
 	$(BIN)/python benchmarks/watchers.py
+	$(BIN)/python benchmarks/rest.py
+	$(BIN)/python benchmarks/rest_frames.py
 
 wheel: setup ## dist/*.whl and dist/*.tar.gz
 	rm -rf dist

@@ -28,6 +28,7 @@ class Server:
 
     target: str
     pid: int
+    http_port: int
 
 
 def cpu_seconds(server: Server) -> float:
@@ -50,14 +51,14 @@ def conditions() -> str:
 @contextmanager
 def serving(runner: str, folder: Path, *options: str) -> Iterator[Server]:
     """A server that keeps its data in this folder; it ends with the block."""
-    port = free_port()
+    port, http_port = free_port(), free_port()
     command = [str(Path(sys.executable).parent / "modelwire"), "serve", runner]
-    command += [f"--grpc-port={port}", f"--http-port={free_port()}", f"--data-dir={folder}", "--log-level=warning", *options]
+    command += [f"--grpc-port={port}", f"--http-port={http_port}", f"--data-dir={folder}", "--log-level=warning", *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     # Before it has threads or processes of its own, which inherit that.
     os.sched_setaffinity(process.pid, SERVER_CORES)
     try:
-        yield Server(f"127.0.0.1:{port}", process.pid)
+        yield Server(f"127.0.0.1:{port}", process.pid, http_port)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
