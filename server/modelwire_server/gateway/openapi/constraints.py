@@ -19,6 +19,10 @@ ULID_READ = "[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}"
 EXAMPLE_ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 _WITHOUT_NUL = r"^[^\u0000]*$"
+# What is left of a name without the blanks around it is something.
+_NOT_BLANK = (
+    r"^[^\u0000]*[^\u0000\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\u0000]*$"
+)
 ID: Schema = {"pattern": f"^{ULID_READ}$", "examples": [EXAMPLE_ID]}
 _OPTIONAL_ID: Schema = {"pattern": f"^({ULID_READ})?$"}
 _TEXT: Schema = {"maxLength": LONGEST_TEXT, "pattern": _WITHOUT_NUL}
@@ -55,8 +59,8 @@ ASKED: dict[str, Schema] = {
     "skip": _COUNT,
     # Not any text: what the answer before said.
     "page_token": {"format": "page-token"},
-    "modelwire.v1.CreateConfigRequest.name": _TEXT | {"minLength": 1},
-    "modelwire.v1.UpdateConfigRequest.name": _TEXT | {"minLength": 1},
+    "modelwire.v1.CreateConfigRequest.name": _TEXT | {"minLength": 1, "pattern": _NOT_BLANK},
+    "modelwire.v1.UpdateConfigRequest.name": _TEXT | {"minLength": 1, "pattern": _NOT_BLANK},
     "modelwire.v1.CancelJobRequest.message": {"maxLength": LONGEST_MESSAGE, "pattern": _WITHOUT_NUL},
     "modelwire.v1.WatchJobRequest.after_sequence": _COUNT,
     "modelwire.v1.DownloadArtifactRequest.offset": _COUNT,
@@ -201,7 +205,7 @@ LAST_EVENT: Schema = {
     "name": "Last-Event-ID",
     "in": "header",
     "description": "Resumes a stream of events after the one with this id, as browsers do by themselves.",
-    "schema": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+    "schema": {"type": "string", "pattern": "^[0-9]{0,18}$"},
 }
 POLL_INTERVAL: Schema = {
     "name": "poll_interval",
