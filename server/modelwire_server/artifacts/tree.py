@@ -136,10 +136,14 @@ class ArtifactTree:
         return await self._database.read(lambda tx: self._get(tx, artifact_id))
 
     async def inline_content(self, artifact: Artifact) -> Any:
-        """Small JSON content, parsed; None for any other."""
+        """Small JSON content, parsed; None for any other, also for what is only called JSON."""
         if artifact.content_type != JSON or artifact.blob is None or artifact.blob.size > LARGEST_INLINE:
             return None
-        return json.loads(b"".join([chunk async for chunk in self._blobs.read(artifact.blob.digest)]))
+        text = b"".join([chunk async for chunk in self._blobs.read(artifact.blob.digest)])
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return None
 
     async def content(self, artifact_id: str) -> tuple[Artifact, Blob]:
         """An artifact that has content. Raises ArtifactNotFound, NoContent."""

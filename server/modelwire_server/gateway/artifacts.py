@@ -14,7 +14,7 @@ from .answers import location
 from .bodies import ARROW
 from .exchange import JSON, Exchange
 from .frames import frame_to_json
-from .json_text import parse_json
+from .json_text import is_json, parse_json
 from .lists import listing
 from .parsing import Complaints, read_message
 from .problems import Problem
@@ -196,7 +196,7 @@ async def _content(exchange: Exchange, artifact: Any) -> Any:
         return _description(await _downloaded(exchange, artifact.id, LONGEST_REPR), cut=artifact.data.content_size > LONGEST_REPR)
     content = await _downloaded(exchange, artifact.id, artifact.data.content_size)
     if kind == JSON:
-        return orjson.Fragment(content)
+        return orjson.Fragment(content) if is_json(content) else _description(content)
     return orjson.Fragment(frame_to_json(pa.ipc.open_stream(content).read_all()))
 
 
@@ -222,7 +222,7 @@ def is_pickled_model(type: str, content_type: str) -> bool:
     return type in MODEL_TYPES and content_type == PICKLE
 
 
-def _description(content: bytes, *, cut: bool) -> dict[str, str]:
+def _description(content: bytes, *, cut: bool = False) -> dict[str, str]:
     """What stands for content that JSON cannot hold."""
     text = repr(content)
     shown = text[:LONGEST_REPR] + "..." if cut or len(text) > LONGEST_REPR else text

@@ -20,3 +20,11 @@ def parse_json(text: bytes) -> Any:
         return json.loads(text)  # orjson makes floats of integers beyond 64 bits
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def is_json(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return True

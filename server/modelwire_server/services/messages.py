@@ -13,7 +13,7 @@ from modelwire_runners import RunnerInfo, ValidationDiagnostic
 from ..artifacts.model import Artifact, ArtifactInput, ArtifactNode
 from ..configs.model import Config
 from ..jobs.model import Event, EventKind, Job, JobKind, JobStatus
-from .values import fill_value, has_large_integers, struct_of
+from .values import fill_value, fits_value, has_large_integers, struct_of
 
 pb = job_service_pb2
 
@@ -77,7 +77,7 @@ def artifact_data(artifact: Artifact, content: Any = None) -> artifact_pb2.Artif
         content_size=artifact.blob.size if artifact.blob else None,
         digest=artifact.blob.digest if artifact.blob else "",
     )
-    if content is not None:
+    if content is not None and fits_value(content):
         fill_value(data.content, content)
     return data
 

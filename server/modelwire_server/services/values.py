@@ -4,6 +4,7 @@ JSON has one type for numbers, so whole ones up to 2^53 become int on the way in
 """
 
 import json
+import sys
 from typing import Any
 
 from google.protobuf import struct_pb2
@@ -47,6 +48,16 @@ def has_large_integers(value: Any) -> bool:
     if isinstance(value, dict | list):
         return any(map(has_large_integers, value.values() if isinstance(value, dict) else value))
     return isinstance(value, int) and abs(value) > WHOLE
+
+
+def fits_value(value: Any, depth: int = DEEPEST) -> bool:
+    """Whether a Value can hold what was read from JSON, and whoever gets it can read it."""
+    if isinstance(value, dict | list):
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        return depth > 0 and all(fits_value(one, depth - 1) for one in inner)
+    if isinstance(value, str):
+        return value.isascii() or value.encode(errors="replace").decode() == value
+    return not isinstance(value, int) or abs(value) <= sys.float_info.max
 
 
 def value_of(value: struct_pb2.Value, field: str, depth: int = DEEPEST, *, exact: bool = False) -> Any:

@@ -157,3 +157,23 @@ def test_configs_come_back_exactly(rest: Any) -> None:
     changed = rest.ask("PUT", path, {"name": "exact", "data": {"large": -(2**63)}}).json
     assert changed["data"]["large"] == -(2**63)
     assert "huge" not in changed["data"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{no json", b"\xff", b'"\\ud800"', b"[" * 2000, b'{"a": 1} {"b": 2}'],
+    ids=["no json", "no text", "half a character", "too deep", "two values"],
+)
+def test_what_is_only_called_json_is_described(rest: Any, content: bytes) -> None:
+    made = rest.ask("POST", "/api/v1/artifacts/$upload", content, {"Content-Type": "application/json"}).json
+    assert rest.get(f"/api/v1/artifacts/{made['id']}").json["data"]["content"]["_type"] == "bytes"
+    assert rest.get(f"/api/v1/artifacts/{made['id']}/$metadata").json == {}
+    assert rest.get(f"/api/v1/artifacts/{made['id']}/$download").body == content
+
+
+@pytest.mark.parametrize("content", [b"[" * 200 + b"]" * 200, b"1" + b"0" * 400, b'{"a": 123456789012345678901234567890}'])
+def test_json_that_no_message_can_hold_is_no_fault(rest: Any, content: bytes) -> None:
+    made = rest.ask("POST", "/api/v1/artifacts/$upload", content, {"Content-Type": "application/json"}).json
+    shown = rest.get(f"/api/v1/artifacts/{made['id']}")
+    assert shown.status == 200
+    assert rest.get(f"/api/v1/artifacts/{made['id']}/$download").body == content
