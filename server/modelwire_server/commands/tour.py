@@ -166,7 +166,7 @@ def indented(renderable: Any) -> Any:
     """Two columns further right."""
     from rich.padding import Padding
 
-    return Padding(renderable, (0, 0, 0, 2))
+    return Padding(renderable, (0, 0, 0, 2), expand=False)
 
 
 def short(path: Path) -> str:
