@@ -1,7 +1,7 @@
 """`modelwire gateway`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -9,7 +9,8 @@ from modelwire.cli.command import Json, Target, session_of, style, wants_json
 from modelwire.cli.ends import Stop
 
 from .needs import PANEL, server_packages
-from .serving import default, reachable
+from .options import Host, LogFormat, LogLevel, SettingsFile, default
+from .serving import reachable
 
 
 @style(
@@ -20,7 +21,7 @@ from .serving import default, reachable
 def gateway(
     context: typer.Context,
     target: Target = None,
-    host: Annotated[str | None, typer.Option(help=f"The address to listen on. {default('127.0.0.1')}", show_default=False)] = None,
+    host: Host = None,
     http_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help=f"The HTTP port; 0 means a free one. {default('8000')}", show_default=False)
     ] = None,
@@ -30,19 +31,9 @@ def gateway(
     root_certificates: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Over TLS, as these certificates (PEM) allow.", show_default=False)
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", metavar="FILE", help=f"Settings as TOML. {default('modelwire.toml, if it is there')}", show_default=False
-        ),
-    ] = None,
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"] | None, typer.Option(help=default("info"), show_default=False)
-    ] = None,
-    log_format: Annotated[
-        Literal["console", "json"] | None,
-        typer.Option(help=f"For people or for programs. {default('console')}", show_default=False),
-    ] = None,
+    config: SettingsFile = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
     json: Json = False,
 ) -> None:
     """Serve REST for a server elsewhere. A server does so by itself; this is for one whose HTTP port cannot be reached.

@@ -2,7 +2,7 @@
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,15 +10,11 @@ from modelwire.cli.command import Json, style, wants_json
 from modelwire.cli.ends import Stop
 
 from .needs import PACKAGES, PANEL, server_packages
+from .options import Host, LogFormat, LogLevel, SettingsFile, default
 
 if TYPE_CHECKING:
     from ..app import Running
     from ..settings import Settings
-
-
-def default(value: str) -> str:
-    """How Typer shows a default; options do not have these themselves, since variables and the settings file come in between."""
-    return f"[dim]\\[default: {value}][/dim]"
 
 
 @style(
@@ -37,7 +33,7 @@ def serve(
             metavar="TARGET", help="file.py:name, package.module:name, or an installed runner's name.", show_default=False
         ),
     ] = None,
-    host: Annotated[str | None, typer.Option(help=f"The address to listen on. {default('127.0.0.1')}", show_default=False)] = None,
+    host: Host = None,
     grpc_port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help=f"The gRPC port; 0 means a free one. {default('50051')}", show_default=False),
@@ -45,7 +41,10 @@ def serve(
     http_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help=f"The port of health and metrics; 0 means a free one. {default('8000')}", show_default=False
+            min=0,
+            max=65535,
+            help=f"The port of REST, health and metrics; 0 means a free one. {default('8000')}",
+            show_default=False,
         ),
     ] = None,
     data_dir: Annotated[
@@ -65,22 +64,12 @@ def serve(
     max_jobs: Annotated[
         int | None, typer.Option(min=1, help=f"So many jobs run at once. {default('the number of cores')}", show_default=False)
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", metavar="FILE", help=f"Settings as TOML. {default('modelwire.toml, if it is there')}", show_default=False
-        ),
-    ] = None,
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"] | None, typer.Option(help=default("info"), show_default=False)
-    ] = None,
-    log_format: Annotated[
-        Literal["console", "json"] | None,
-        typer.Option(help=f"For people or for programs. {default('console')}", show_default=False),
-    ] = None,
+    config: SettingsFile = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
     json: Json = False,
 ) -> None:
-    """Serve models: gRPC for programs, HTTP for health and metrics. Ctrl-C or SIGTERM ends it in good order.
+    """Serve models: gRPC for programs, HTTP for REST, health and metrics. Ctrl-C or SIGTERM ends it in good order.
 
     Options win over MODELWIRE_* variables (MODELWIRE_GRPC_PORT ...), these over the settings file.
     """
