@@ -167,6 +167,7 @@ class Runner(RunnerInfo):
     validates_training: bool
     validates_prediction: bool
     reports_progress: bool
+    independent_rows: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,6 +315,7 @@ def runner_of(answer: runner_service_pb2.GetRunnerResponse) -> Runner:
         validates_training=can.validates_training,
         validates_prediction=can.validates_prediction,
         reports_progress=can.reports_progress,
+        independent_rows=can.independent_rows,
     )
 
 

@@ -30,6 +30,11 @@ class BaseModelRunner(ABC, Generic[ConfigT]):
     max_pending: int | None = None
     # Whether predictions have exactly one row per row of `future`.
     same_rows: bool = True
+    # Whether each prediction depends on its own row of `future` and the model only: not on other rows, `historic`, the date or chance.
+    # The server may then run several predictions as one call, and cut large frames.
+    independent_rows: bool = False
+    # Columns of the training data that are not there at a prediction: what is to be predicted.
+    target_columns: ClassVar[list[str]] = []
     # Columns that predictions must have.
     prediction_columns: ClassVar[list[str]] = []
     info: RunnerInfo
@@ -96,6 +101,8 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
         max_concurrency: int | None = None,
         max_pending: int | None = None,
         same_rows: bool = True,
+        independent_rows: bool = False,
+        target_columns: list[str] | None = None,
         prediction_columns: list[str] | None = None,
     ) -> None:
         self._functions = {
@@ -114,6 +121,8 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
         self.max_concurrency = max_concurrency
         self.max_pending = max_pending
         self.same_rows = same_rows
+        self.independent_rows = independent_rows
+        self.target_columns = target_columns or []  # type: ignore[misc]
         self.prediction_columns = prediction_columns or []  # type: ignore[misc]
         check_signature(on_train, "on_train", ("config", "data"))
         check_signature(on_predict, "on_predict", ("config", "model", "historic", "future"))

@@ -81,6 +81,10 @@ class MissingColumns(InvalidField):
     reason = "MISSING_COLUMNS"
 
 
+class SchemaViolation(InvalidField):
+    reason = "SCHEMA_VIOLATION"
+
+
 class InvalidConfig(InvalidField):
     reason = "INVALID_CONFIG"
 

@@ -120,6 +120,7 @@ HINTS = {
     "JOB_NOT_FOUND": "modelwire jobs list shows what there is.",
     "INVALID_CONFIG": "modelwire runners {runner} shows the fields that a config may have.",
     "MISSING_COLUMNS": "modelwire runners {runner} shows the columns that the runner needs.",
+    "SCHEMA_VIOLATION": "modelwire artifacts get MODEL shows the columns that the model was trained on.",
     "RUNNER_FAILED": "The job's log has the whole story: modelwire jobs watch JOB.",
 }
 

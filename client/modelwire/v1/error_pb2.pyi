@@ -44,6 +44,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: a request_id was used before for another request - request_id."""
     ERROR_REASON_INVALID_GEO: _ErrorReason.ValueType  # 10
     """INVALID_ARGUMENT: the GeoJSON is not a FeatureCollection - field."""
+    ERROR_REASON_SCHEMA_VIOLATION: _ErrorReason.ValueType  # 11
+    """INVALID_ARGUMENT: columns are not as they were when the model was trained. BadRequest names each column - columns, policy."""
     ERROR_REASON_RUNNER_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND: no such runner on this server - runner, known."""
     ERROR_REASON_CONFIG_NOT_FOUND: _ErrorReason.ValueType  # 21
@@ -139,6 +141,8 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 9
 """INVALID_ARGUMENT: a request_id was used before for another request - request_id."""
 ERROR_REASON_INVALID_GEO: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT: the GeoJSON is not a FeatureCollection - field."""
+ERROR_REASON_SCHEMA_VIOLATION: ErrorReason.ValueType  # 11
+"""INVALID_ARGUMENT: columns are not as they were when the model was trained. BadRequest names each column - columns, policy."""
 ERROR_REASON_RUNNER_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND: no such runner on this server - runner, known."""
 ERROR_REASON_CONFIG_NOT_FOUND: ErrorReason.ValueType  # 21

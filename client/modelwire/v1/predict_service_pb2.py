@@ -32,7 +32,7 @@ from modelwire.v1 import options_pb2 as modelwire_dot_v1_dot_options__pb2
 from modelwire.v1 import run_info_pb2 as modelwire_dot_v1_dot_run__info__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"modelwire/v1/predict_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\x1a\x18modelwire/v1/frame.proto\x1a\x1amodelwire/v1/options.proto\x1a\x1bmodelwire/v1/run_info.proto\"\xed\x01\n\x0ePredictRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12%\n\x08historic\x18\x02 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12)\n\x06\x66uture\x18\x03 \x01(\x0b\x32\x13.modelwire.v1.FrameB\x04\xe2\x41\x01\x02\x12$\n\x03geo\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x08run_info\x18\x05 \x01(\x0b\x32\x15.modelwire.v1.RunInfo\x12%\n\x04\x66orm\x18\x06 \x01(\x0e\x32\x17.modelwire.v1.FrameForm\"M\n\x0fPredictResponse\x12(\n\x0bpredictions\x18\x01 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12\x10\n\x08model_id\x18\x02 \x01(\t\"\xef\x01\n\x14PredictStreamRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12-\n\x05whole\x18\x02 \x01(\x0b\x32\x1c.modelwire.v1.PredictRequestH\x00\x12.\n\x06header\x18\x03 \x01(\x0b\x32\x1c.modelwire.v1.PredictRequestH\x00\x12\x12\n\x08historic\x18\x04 \x01(\x0cH\x00\x12\x10\n\x06\x66uture\x18\x05 \x01(\x0cH\x00\x12\r\n\x03geo\x18\x06 \x01(\x0cH\x00\x12-\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x1e.modelwire.v1.PredictStreamEndH\x00\x42\x06\n\x04part\"\x12\n\x10PredictStreamEnd\"\xc8\x01\n\x15PredictStreamResponse\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12.\n\x05whole\x18\x02 \x01(\x0b\x32\x1d.modelwire.v1.PredictResponseH\x00\x12\x15\n\x0bpredictions\x18\x03 \x01(\x0cH\x00\x12-\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1e.modelwire.v1.PredictStreamEndH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x06\n\x04part\"\xe9\x02\n\x17SubmitPredictionRequest\x12\x19\n\x0b\x61rtifact_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x08historic\x18\x02 \x01(\x0b\x32\x13.modelwire.v1.FrameB\x04\xe2\x41\x01\x02\x12)\n\x06\x66uture\x18\x03 \x01(\x0b\x32\x13.modelwire.v1.FrameB\x04\xe2\x41\x01\x02\x12$\n\x03geo\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x08run_info\x18\x05 \x01(\x0b\x32\x15.modelwire.v1.RunInfo\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04tags\x18\x08 \x03(\t\x12\x15\n\rprediction_id\x18\t \x01(\t\x12\x10\n\x08priority\x18\n \x01(\x05\x12\x15\n\rerrors_in_job\x18\x0b \x01(\x08\"P\n\x18SubmitPredictionResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x95\x01\n\x1dSubmitPredictionStreamRequest\x12\x37\n\x06header\x18\x01 \x01(\x0b\x32%.modelwire.v1.SubmitPredictionRequestH\x00\x12\x12\n\x08historic\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06\x66uture\x18\x03 \x01(\x0cH\x00\x12\r\n\x03geo\x18\x04 \x01(\x0cH\x00\x42\x06\n\x04part\"V\n\x1eSubmitPredictionStreamResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t2\xe1\x03\n\x0ePredictService\x12j\n\x07Predict\x12\x1c.modelwire.v1.PredictRequest\x1a\x1d.modelwire.v1.PredictResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/ml/$predict-now:\x01*\x12\\\n\rPredictStream\x12\".modelwire.v1.PredictStreamRequest\x1a#.modelwire.v1.PredictStreamResponse(\x01\x30\x01\x12\x86\x01\n\x10SubmitPrediction\x12%.modelwire.v1.SubmitPredictionRequest\x1a&.modelwire.v1.SubmitPredictionResponse\"#\xa8\xb6\x18\xca\x01\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/ml/$predict:\x01*\x12|\n\x16SubmitPredictionStream\x12+.modelwire.v1.SubmitPredictionStreamRequest\x1a,.modelwire.v1.SubmitPredictionStreamResponse\"\x05\xa8\xb6\x18\xca\x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"modelwire/v1/predict_service.proto\x12\x0cmodelwire.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\x1a\x18modelwire/v1/frame.proto\x1a\x1amodelwire/v1/options.proto\x1a\x1bmodelwire/v1/run_info.proto\"\xb0\x02\n\x0ePredictRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12%\n\x08historic\x18\x02 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12)\n\x06\x66uture\x18\x03 \x01(\x0b\x32\x13.modelwire.v1.FrameB\x04\xe2\x41\x01\x02\x12$\n\x03geo\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x08run_info\x18\x05 \x01(\x0b\x32\x15.modelwire.v1.RunInfo\x12%\n\x04\x66orm\x18\x06 \x01(\x0e\x32\x17.modelwire.v1.FrameForm\x12\x31\n\rschema_policy\x18\x07 \x01(\x0e\x32\x1a.modelwire.v1.SchemaPolicy\x12\x0e\n\x06\x65ngine\x18\x08 \x01(\t\"\x8a\x01\n\x0fPredictResponse\x12(\n\x0bpredictions\x18\x01 \x01(\x0b\x32\x13.modelwire.v1.Frame\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12+\n\x06timing\x18\x04 \x01(\x0b\x32\x1b.modelwire.v1.PredictTiming\"G\n\rPredictTiming\x12\x10\n\x08queue_us\x18\x01 \x01(\x03\x12\x12\n\ncompute_us\x18\x02 \x01(\x03\x12\x10\n\x08total_us\x18\x03 \x01(\x03\"\xa6\x02\n\x14PredictStreamRequest\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12-\n\x05whole\x18\x02 \x01(\x0b\x32\x1c.modelwire.v1.PredictRequestH\x00\x12.\n\x06header\x18\x03 \x01(\x0b\x32\x1c.modelwire.v1.PredictRequestH\x00\x12\x12\n\x08historic\x18\x04 \x01(\x0cH\x00\x12\x10\n\x06\x66uture\x18\x05 \x01(\x0cH\x00\x12\r\n\x03geo\x18\x06 \x01(\x0cH\x00\x12-\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x1e.modelwire.v1.PredictStreamEndH\x00\x12\x35\n\x07options\x18\x08 \x01(\x0b\x32\".modelwire.v1.PredictStreamOptionsH\x00\x42\x06\n\x04part\",\n\x14PredictStreamOptions\x12\x14\n\x0cout_of_order\x18\x01 \x01(\x08\"a\n\x10PredictStreamEnd\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12+\n\x06timing\x18\x03 \x01(\x0b\x32\x1b.modelwire.v1.PredictTiming\"\xc8\x01\n\x15PredictStreamResponse\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12.\n\x05whole\x18\x02 \x01(\x0b\x32\x1d.modelwire.v1.PredictResponseH\x00\x12\x15\n\x0bpredictions\x18\x03 \x01(\x0cH\x00\x12-\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1e.modelwire.v1.PredictStreamEndH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x06\n\x04part\"\xe9\x02\n\x17SubmitPredictionRequest\x12\x19\n\x0b\x61rtifact_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12+\n\x08historic\x18\x02 \x01(\x0b\x32\x13.modelwire.v1.FrameB\x04\xe2\x41\x01\x02\x12)\n\x06\x66uture\x18\x03 \x01(\x0b\x32\x13.modelwire.v1.FrameB\x04\xe2\x41\x01\x02\x12$\n\x03geo\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x08run_info\x18\x05 \x01(\x0b\x32\x15.modelwire.v1.RunInfo\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04tags\x18\x08 \x03(\t\x12\x15\n\rprediction_id\x18\t \x01(\t\x12\x10\n\x08priority\x18\n \x01(\x05\x12\x15\n\rerrors_in_job\x18\x0b \x01(\x08\"P\n\x18SubmitPredictionResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x95\x01\n\x1dSubmitPredictionStreamRequest\x12\x37\n\x06header\x18\x01 \x01(\x0b\x32%.modelwire.v1.SubmitPredictionRequestH\x00\x12\x12\n\x08historic\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06\x66uture\x18\x03 \x01(\x0cH\x00\x12\r\n\x03geo\x18\x04 \x01(\x0cH\x00\x42\x06\n\x04part\"V\n\x1eSubmitPredictionStreamResponse\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*v\n\x0cSchemaPolicy\x12\x1d\n\x19SCHEMA_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14SCHEMA_POLICY_STRICT\x10\x01\x12\x16\n\x12SCHEMA_POLICY_SAFE\x10\x02\x12\x15\n\x11SCHEMA_POLICY_OFF\x10\x03\x32\xe1\x03\n\x0ePredictService\x12j\n\x07Predict\x12\x1c.modelwire.v1.PredictRequest\x1a\x1d.modelwire.v1.PredictResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/ml/$predict-now:\x01*\x12\\\n\rPredictStream\x12\".modelwire.v1.PredictStreamRequest\x1a#.modelwire.v1.PredictStreamResponse(\x01\x30\x01\x12\x86\x01\n\x10SubmitPrediction\x12%.modelwire.v1.SubmitPredictionRequest\x1a&.modelwire.v1.SubmitPredictionResponse\"#\xa8\xb6\x18\xca\x01\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/ml/$predict:\x01*\x12|\n\x16SubmitPredictionStream\x12+.modelwire.v1.SubmitPredictionStreamRequest\x1a,.modelwire.v1.SubmitPredictionStreamResponse\"\x05\xa8\xb6\x18\xca\x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,24 +55,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTSERVICE'].methods_by_name['SubmitPrediction']._serialized_options = b'\250\266\030\312\001\202\323\344\223\002\030\"\023/api/v1/ml/$predict:\001*'
   _globals['_PREDICTSERVICE'].methods_by_name['SubmitPredictionStream']._loaded_options = None
   _globals['_PREDICTSERVICE'].methods_by_name['SubmitPredictionStream']._serialized_options = b'\250\266\030\312\001'
+  _globals['_SCHEMAPOLICY']._serialized_start=2137
+  _globals['_SCHEMAPOLICY']._serialized_end=2255
   _globals['_PREDICTREQUEST']._serialized_start=286
-  _globals['_PREDICTREQUEST']._serialized_end=523
-  _globals['_PREDICTRESPONSE']._serialized_start=525
-  _globals['_PREDICTRESPONSE']._serialized_end=602
-  _globals['_PREDICTSTREAMREQUEST']._serialized_start=605
-  _globals['_PREDICTSTREAMREQUEST']._serialized_end=844
-  _globals['_PREDICTSTREAMEND']._serialized_start=846
-  _globals['_PREDICTSTREAMEND']._serialized_end=864
-  _globals['_PREDICTSTREAMRESPONSE']._serialized_start=867
-  _globals['_PREDICTSTREAMRESPONSE']._serialized_end=1067
-  _globals['_SUBMITPREDICTIONREQUEST']._serialized_start=1070
-  _globals['_SUBMITPREDICTIONREQUEST']._serialized_end=1431
-  _globals['_SUBMITPREDICTIONRESPONSE']._serialized_start=1433
-  _globals['_SUBMITPREDICTIONRESPONSE']._serialized_end=1513
-  _globals['_SUBMITPREDICTIONSTREAMREQUEST']._serialized_start=1516
-  _globals['_SUBMITPREDICTIONSTREAMREQUEST']._serialized_end=1665
-  _globals['_SUBMITPREDICTIONSTREAMRESPONSE']._serialized_start=1667
-  _globals['_SUBMITPREDICTIONSTREAMRESPONSE']._serialized_end=1753
-  _globals['_PREDICTSERVICE']._serialized_start=1756
-  _globals['_PREDICTSERVICE']._serialized_end=2237
+  _globals['_PREDICTREQUEST']._serialized_end=590
+  _globals['_PREDICTRESPONSE']._serialized_start=593
+  _globals['_PREDICTRESPONSE']._serialized_end=731
+  _globals['_PREDICTTIMING']._serialized_start=733
+  _globals['_PREDICTTIMING']._serialized_end=804
+  _globals['_PREDICTSTREAMREQUEST']._serialized_start=807
+  _globals['_PREDICTSTREAMREQUEST']._serialized_end=1101
+  _globals['_PREDICTSTREAMOPTIONS']._serialized_start=1103
+  _globals['_PREDICTSTREAMOPTIONS']._serialized_end=1147
+  _globals['_PREDICTSTREAMEND']._serialized_start=1149
+  _globals['_PREDICTSTREAMEND']._serialized_end=1246
+  _globals['_PREDICTSTREAMRESPONSE']._serialized_start=1249
+  _globals['_PREDICTSTREAMRESPONSE']._serialized_end=1449
+  _globals['_SUBMITPREDICTIONREQUEST']._serialized_start=1452
+  _globals['_SUBMITPREDICTIONREQUEST']._serialized_end=1813
+  _globals['_SUBMITPREDICTIONRESPONSE']._serialized_start=1815
+  _globals['_SUBMITPREDICTIONRESPONSE']._serialized_end=1895
+  _globals['_SUBMITPREDICTIONSTREAMREQUEST']._serialized_start=1898
+  _globals['_SUBMITPREDICTIONSTREAMREQUEST']._serialized_end=2047
+  _globals['_SUBMITPREDICTIONSTREAMRESPONSE']._serialized_start=2049
+  _globals['_SUBMITPREDICTIONSTREAMRESPONSE']._serialized_end=2135
+  _globals['_PREDICTSERVICE']._serialized_start=2258
+  _globals['_PREDICTSERVICE']._serialized_end=2739
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from modelwire.v1 import frame_pb2 as _frame_pb2
 from modelwire.v1 import run_info_pb2 as _run_info_pb2
@@ -23,6 +24,40 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _SchemaPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SchemaPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SchemaPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCHEMA_POLICY_UNSPECIFIED: _SchemaPolicy.ValueType  # 0
+    """The server's setting, which is SAFE unless it was set."""
+    SCHEMA_POLICY_STRICT: _SchemaPolicy.ValueType  # 1
+    """Names, types, categories and nullability must be those of the training, and there must be no further columns."""
+    SCHEMA_POLICY_SAFE: _SchemaPolicy.ValueType  # 2
+    """As STRICT, but values are converted where nothing is lost (integers to floats, text to categories), and further columns are
+    passed on.
+    """
+    SCHEMA_POLICY_OFF: _SchemaPolicy.ValueType  # 3
+    """Nothing is checked, the frame goes to the runner as it is."""
+
+class SchemaPolicy(_SchemaPolicy, metaclass=_SchemaPolicyEnumTypeWrapper):
+    """How the frame of a prediction is held against the columns that the model was trained on. Whatever the policy, columns are put into
+    the order of the training, and every violation is told by its column (SCHEMA_VIOLATION).
+    """
+
+SCHEMA_POLICY_UNSPECIFIED: SchemaPolicy.ValueType  # 0
+"""The server's setting, which is SAFE unless it was set."""
+SCHEMA_POLICY_STRICT: SchemaPolicy.ValueType  # 1
+"""Names, types, categories and nullability must be those of the training, and there must be no further columns."""
+SCHEMA_POLICY_SAFE: SchemaPolicy.ValueType  # 2
+"""As STRICT, but values are converted where nothing is lost (integers to floats, text to categories), and further columns are
+passed on.
+"""
+SCHEMA_POLICY_OFF: SchemaPolicy.ValueType  # 3
+"""Nothing is checked, the frame goes to the runner as it is."""
+Global___SchemaPolicy: _TypeAlias = SchemaPolicy  # noqa: Y015
+
 @_typing.final
 class PredictRequest(_message.Message):
     """A prediction."""
@@ -35,10 +70,18 @@ class PredictRequest(_message.Message):
     GEO_FIELD_NUMBER: _builtins.int
     RUN_INFO_FIELD_NUMBER: _builtins.int
     FORM_FIELD_NUMBER: _builtins.int
+    SCHEMA_POLICY_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model: the id of a trained-model artifact. Required."""
     form: _frame_pb2.FrameForm.ValueType
     """The form of the answer's frame. Unset means the form of `future`."""
+    schema_policy: Global___SchemaPolicy.ValueType
+    """How `future` is held against the columns that the model was trained on. Unset means the server's setting."""
+    engine: _builtins.str
+    """What is to compute the predictions: `runner` or `onnx`. Empty means the model's best. Fails with INVALID_FIELD for an engine that
+    the model has not.
+    """
     @_builtins.property
     def historic(self) -> _frame_pb2.Frame:
         """What is known of the past. Absent means an empty frame with the columns of `future`."""
@@ -64,10 +107,12 @@ class PredictRequest(_message.Message):
         geo: _struct_pb2.Struct | None = ...,
         run_info: _run_info_pb2.RunInfo | None = ...,
         form: _frame_pb2.FrameForm.ValueType = ...,
+        schema_policy: Global___SchemaPolicy.ValueType = ...,
+        engine: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["future", b"future", "geo", b"geo", "historic", b"historic", "run_info", b"run_info"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "future", b"future", "geo", b"geo", "historic", b"historic", "model", b"model", "run_info", b"run_info"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "form", b"form", "future", b"future", "geo", b"geo", "historic", b"historic", "model", b"model", "run_info", b"run_info", "schema_policy", b"schema_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -81,25 +126,67 @@ class PredictResponse(_message.Message):
 
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     MODEL_ID_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    TIMING_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The artifact id of the model that answered."""
+    engine: _builtins.str
+    """What computed the predictions: `runner`, the model as it was trained, or `onnx`, its compiled form."""
     @_builtins.property
     def predictions(self) -> _frame_pb2.Frame:
         """What the runner returned: one row per row of `future`, in the same order, unless the runner says that it returns other rows."""
+
+    @_builtins.property
+    def timing(self) -> Global___PredictTiming:
+        """Where the time went. The same is in the trailer, as `modelwire-timing: queue;dur=0.1, compute;dur=0.3, total;dur=0.5` in
+        milliseconds, beside `modelwire-model` and `modelwire-engine`.
+        """
 
     def __init__(
         self,
         *,
         predictions: _frame_pb2.Frame | None = ...,
         model_id: _builtins.str = ...,
+        engine: _builtins.str = ...,
+        timing: Global___PredictTiming | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["predictions", b"predictions"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["predictions", b"predictions", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "predictions", b"predictions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "model_id", b"model_id", "predictions", b"predictions", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PredictResponse: _TypeAlias = PredictResponse  # noqa: Y015
+
+@_typing.final
+class PredictTiming(_message.Message):
+    """Where the time of a prediction went, in microseconds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_US_FIELD_NUMBER: _builtins.int
+    COMPUTE_US_FIELD_NUMBER: _builtins.int
+    TOTAL_US_FIELD_NUMBER: _builtins.int
+    queue_us: _builtins.int
+    """Waiting: for the model to be loaded, for its turn, and for others to share a call of the model with."""
+    compute_us: _builtins.int
+    """In the runner or its compiled form. Predictions that share a call have the time of that call each."""
+    total_us: _builtins.int
+    """From the request to the answer, within the server."""
+    def __init__(
+        self,
+        *,
+        queue_us: _builtins.int = ...,
+        compute_us: _builtins.int = ...,
+        total_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_us", b"compute_us", "queue_us", b"queue_us", "total_us", b"total_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictTiming: _TypeAlias = PredictTiming  # noqa: Y015
 
 @_typing.final
 class PredictStreamRequest(_message.Message):
@@ -114,6 +201,7 @@ class PredictStreamRequest(_message.Message):
     FUTURE_FIELD_NUMBER: _builtins.int
     GEO_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     call: _builtins.int
     """Which prediction the part belongs to: a number that the caller chooses, greater than that of the prediction before."""
     historic: _builtins.bytes
@@ -134,6 +222,10 @@ class PredictStreamRequest(_message.Message):
     def end(self) -> Global___PredictStreamEnd:
         """All parts of this prediction are sent."""
 
+    @_builtins.property
+    def options(self) -> Global___PredictStreamOptions:
+        """How this stream is answered: in its first message only, whose `call` is not read."""
+
     def __init__(
         self,
         *,
@@ -144,29 +236,67 @@ class PredictStreamRequest(_message.Message):
         future: _builtins.bytes = ...,
         geo: _builtins.bytes = ...,
         end: Global___PredictStreamEnd | None = ...,
+        options: Global___PredictStreamOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "future", b"future", "geo", b"geo", "header", b"header", "historic", b"historic", "part", b"part", "whole", b"whole"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "future", b"future", "geo", b"geo", "header", b"header", "historic", b"historic", "options", b"options", "part", b"part", "whole", b"whole"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "end", b"end", "future", b"future", "geo", b"geo", "header", b"header", "historic", b"historic", "part", b"part", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "end", b"end", "future", b"future", "geo", b"geo", "header", b"header", "historic", b"historic", "options", b"options", "part", b"part", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["whole", "header", "historic", "future", "geo", "end"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["whole", "header", "historic", "future", "geo", "end", "options"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___PredictStreamRequest: _TypeAlias = PredictStreamRequest  # noqa: Y015
 
 @_typing.final
-class PredictStreamEnd(_message.Message):
-    """Marks the end of one prediction on a stream."""
+class PredictStreamOptions(_message.Message):
+    """How a stream of predictions is answered."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    OUT_OF_ORDER_FIELD_NUMBER: _builtins.int
+    out_of_order: _builtins.bool
+    """Answers come as they are done, in any order; `call` tells which prediction each belongs to."""
     def __init__(
         self,
+        *,
+        out_of_order: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["out_of_order", b"out_of_order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictStreamOptions: _TypeAlias = PredictStreamOptions  # noqa: Y015
+
+@_typing.final
+class PredictStreamEnd(_message.Message):
+    """Marks the end of one prediction on a stream. Empty in requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    TIMING_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """The artifact id of the model that answered."""
+    engine: _builtins.str
+    """What computed the predictions, as in PredictResponse."""
+    @_builtins.property
+    def timing(self) -> Global___PredictTiming:
+        """Where the time went; that of the model is the sum over the record batches."""
+
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        engine: _builtins.str = ...,
+        timing: Global___PredictTiming | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timing", b"timing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "model_id", b"model_id", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,7 +64,7 @@ class PredictServiceServicer:
     def Predict(self, request, context):
         """Predicts and answers with the predictions; nothing is stored. The model stays in memory after its first use. For frames above
         about 1 MiB use PredictStream. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FRAME, FRAME_TOO_LARGE, MISSING_COLUMNS,
-        INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_FAILED, INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
+        SCHEMA_VIOLATION, INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_FAILED, INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,8 +72,10 @@ class PredictServiceServicer:
 
     def PredictStream(self, request_iterator, context):
         """Any number of predictions on one stream, each with frames of any size. A small prediction is one message (`whole`); a large one
-        is a header, chunks of Arrow IPC bytes, and an end. Predictions are answered in the order of their ends; a failed one is
-        answered with its status and does not end the stream. The server reads no further while answers wait to be taken.
+        is a header, chunks of Arrow IPC bytes, and an end. Where the runner says that rows are independent, record batches are predicted
+        as they arrive (chunks that end where record batches end, of 1 to 2 MiB, are best), and answered meanwhile. Predictions are
+        answered in the order of their ends, unless `options` ask for them as they are done; a failed one is answered with its status,
+        even after some of its predictions, and does not end the stream. The server reads no further while answers wait to be taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,12 +36,14 @@ class PredictServiceStub:
     Predict: _grpc.UnaryUnaryMultiCallable[_predict_service_pb2.PredictRequest, _predict_service_pb2.PredictResponse]
     """Predicts and answers with the predictions; nothing is stored. The model stays in memory after its first use. For frames above
     about 1 MiB use PredictStream. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FRAME, FRAME_TOO_LARGE, MISSING_COLUMNS,
-    INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_FAILED, INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
+    SCHEMA_VIOLATION, INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_FAILED, INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
     """
     PredictStream: _grpc.StreamStreamMultiCallable[_predict_service_pb2.PredictStreamRequest, _predict_service_pb2.PredictStreamResponse]
     """Any number of predictions on one stream, each with frames of any size. A small prediction is one message (`whole`); a large one
-    is a header, chunks of Arrow IPC bytes, and an end. Predictions are answered in the order of their ends; a failed one is
-    answered with its status and does not end the stream. The server reads no further while answers wait to be taken.
+    is a header, chunks of Arrow IPC bytes, and an end. Where the runner says that rows are independent, record batches are predicted
+    as they arrive (chunks that end where record batches end, of 1 to 2 MiB, are best), and answered meanwhile. Predictions are
+    answered in the order of their ends, unless `options` ask for them as they are done; a failed one is answered with its status,
+    even after some of its predictions, and does not end the stream. The server reads no further while answers wait to be taken.
     """
     SubmitPrediction: _grpc.UnaryUnaryMultiCallable[_predict_service_pb2.SubmitPredictionRequest, _predict_service_pb2.SubmitPredictionResponse]
     """Submits a prediction as a job; its result becomes an artifact under the model. Answers at once with both ids. Fails as Predict
@@ -58,12 +60,14 @@ class PredictServiceAsyncStub(PredictServiceStub):
     Predict: _aio.UnaryUnaryMultiCallable[_predict_service_pb2.PredictRequest, _predict_service_pb2.PredictResponse]  # type: ignore[assignment]
     """Predicts and answers with the predictions; nothing is stored. The model stays in memory after its first use. For frames above
     about 1 MiB use PredictStream. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FRAME, FRAME_TOO_LARGE, MISSING_COLUMNS,
-    INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_FAILED, INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
+    SCHEMA_VIOLATION, INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_FAILED, INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
     """
     PredictStream: _aio.StreamStreamMultiCallable[_predict_service_pb2.PredictStreamRequest, _predict_service_pb2.PredictStreamResponse]  # type: ignore[assignment]
     """Any number of predictions on one stream, each with frames of any size. A small prediction is one message (`whole`); a large one
-    is a header, chunks of Arrow IPC bytes, and an end. Predictions are answered in the order of their ends; a failed one is
-    answered with its status and does not end the stream. The server reads no further while answers wait to be taken.
+    is a header, chunks of Arrow IPC bytes, and an end. Where the runner says that rows are independent, record batches are predicted
+    as they arrive (chunks that end where record batches end, of 1 to 2 MiB, are best), and answered meanwhile. Predictions are
+    answered in the order of their ends, unless `options` ask for them as they are done; a failed one is answered with its status,
+    even after some of its predictions, and does not end the stream. The server reads no further while answers wait to be taken.
     """
     SubmitPrediction: _aio.UnaryUnaryMultiCallable[_predict_service_pb2.SubmitPredictionRequest, _predict_service_pb2.SubmitPredictionResponse]  # type: ignore[assignment]
     """Submits a prediction as a job; its result becomes an artifact under the model. Answers at once with both ids. Fails as Predict
@@ -83,7 +87,7 @@ class PredictServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_predict_service_pb2.PredictResponse, _abc.Awaitable[_predict_service_pb2.PredictResponse]]:
         """Predicts and answers with the predictions; nothing is stored. The model stays in memory after its first use. For frames above
         about 1 MiB use PredictStream. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FRAME, FRAME_TOO_LARGE, MISSING_COLUMNS,
-        INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_FAILED, INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
+        SCHEMA_VIOLATION, INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_FAILED, INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
@@ -93,8 +97,10 @@ class PredictServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_predict_service_pb2.PredictStreamResponse], _abc.AsyncIterator[_predict_service_pb2.PredictStreamResponse]]:
         """Any number of predictions on one stream, each with frames of any size. A small prediction is one message (`whole`); a large one
-        is a header, chunks of Arrow IPC bytes, and an end. Predictions are answered in the order of their ends; a failed one is
-        answered with its status and does not end the stream. The server reads no further while answers wait to be taken.
+        is a header, chunks of Arrow IPC bytes, and an end. Where the runner says that rows are independent, record batches are predicted
+        as they arrive (chunks that end where record batches end, of 1 to 2 MiB, are best), and answered meanwhile. Predictions are
+        answered in the order of their ends, unless `options` ask for them as they are done; a failed one is answered with its status,
+        even after some of its predictions, and does not end the stream. The server reads no further while answers wait to be taken.
         """
 
     @_abc_1.abstractmethod

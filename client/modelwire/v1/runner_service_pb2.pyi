@@ -502,14 +502,19 @@ class RunnerCapabilities(_message.Message):
     VALIDATES_TRAINING_FIELD_NUMBER: _builtins.int
     VALIDATES_PREDICTION_FIELD_NUMBER: _builtins.int
     REPORTS_PROGRESS_FIELD_NUMBER: _builtins.int
+    INDEPENDENT_ROWS_FIELD_NUMBER: _builtins.int
     frame_library: _builtins.str
-    """The library whose frames its functions receive: `pandas`, `pyarrow` or `polars`."""
+    """The library whose frames its functions receive: `pandas`, `pyarrow`, `polars` or `numpy`."""
     validates_training: _builtins.bool
     """Whether it checks training input by itself."""
     validates_prediction: _builtins.bool
     """Whether it checks prediction input by itself."""
     reports_progress: _builtins.bool
     """Whether its training reports progress, metrics and log lines through a context."""
+    independent_rows: _builtins.bool
+    """Whether each prediction depends on its own row of `future` and the model only. Small predictions may then share one call of the
+    runner, and large frames are predicted batch by batch as they arrive.
+    """
     def __init__(
         self,
         *,
@@ -517,10 +522,11 @@ class RunnerCapabilities(_message.Message):
         validates_training: _builtins.bool = ...,
         validates_prediction: _builtins.bool = ...,
         reports_progress: _builtins.bool = ...,
+        independent_rows: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_library", b"frame_library", "reports_progress", b"reports_progress", "validates_prediction", b"validates_prediction", "validates_training", b"validates_training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_library", b"frame_library", "independent_rows", b"independent_rows", "reports_progress", b"reports_progress", "validates_prediction", b"validates_prediction", "validates_training", b"validates_training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -123,4 +123,5 @@ def capabilities_of(runner: Runner) -> pb.RunnerCapabilities:
         validates_training=runner.overrides("on_validate_train"),
         validates_prediction=runner.overrides("on_validate_predict"),
         reports_progress=bool(optional_arguments(train, context=None)),
+        independent_rows=runner.independent_rows,
     )
