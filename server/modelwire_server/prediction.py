@@ -16,7 +16,7 @@ from .errors import ModelwireError
 from .execution.interface import Completed, JobSpec, Made
 from .frames import StoredFrame
 from .inference.models import LoadedModel, ModelCache, find_model
-from .inference.predictor import Predictor
+from .inference.predictor import Predicted, Predictor
 from .inference.workspaces import fetch_workspace
 from .jobs.model import Job, JobKind, NewEvent
 from .jobs.submission import JobQueue, Submission, failed_job, new_job
@@ -28,13 +28,18 @@ from .validation import check_columns, require_geo, resolve_horizon
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictOrder:
-    """A prediction to be answered at once. `historic` defaults to an empty frame with the columns of `future`."""
+    """A prediction to be answered at once. `historic` defaults to an empty frame with the columns of `future`.
+
+    `schema_policy` is `strict`, `safe`, `off`, or empty for the server's setting; `engine` is one of the model's, or empty for its best.
+    """
 
     model: str
     future: pa.Table
     historic: pa.Table | None = None
     geo: dict[str, Any] | None = None
     run_info: dict[str, Any] = field(default_factory=dict)
+    schema_policy: str = ""
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,7 @@ class Prediction:
         self._predictor = predictor
         self._timeout = timeout
 
-    async def predict(self, order: PredictOrder) -> pa.Table:
+    async def predict(self, order: PredictOrder) -> Predicted:
         """Predicts now; nothing is stored. Raises ModelNotFound, NotAModel, RunnerNotServed, MissingColumns, InvalidGeo,
         HorizonOutOfBounds, RunnerFailed, InvalidPrediction, ModelNotLoadable, Overloaded."""
         model = await self._models.get(order.model)

@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +15,20 @@ from modelwire_runners.invoke import PredictionError, arun_predict, run_predict
 from ..errors import InvalidPrediction, MemoryLimit, ModelwireError, Overloaded, RunnerFailed
 from .models import LoadedModel
 from .scripts import ScriptPredictor, StoredWorkspace
+
+# The engine that every model has: the runner's own functions with the model as it was trained.
+RUNNER_ENGINE = "runner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """Predictions, which model and engine computed them, and how long they waited and were computed."""
+
+    table: pa.Table
+    model_id: str
+    engine: str
+    queue_seconds: float
+    compute_seconds: float
 
 
 class Predictor:
@@ -36,8 +52,28 @@ class Predictor:
         future: pa.Table,
         geo: dict[str, Any] | None,
         run_info: dict[str, Any],
-    ) -> pa.Table:
+    ) -> Predicted:
         """The runner's predictions, checked. Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded."""
+        began = time.perf_counter()
+        table = await self._compute(model, config=config, historic=historic, future=future, geo=geo, run_info=run_info)
+        return Predicted(
+            table=table,
+            model_id=model.artifact_id,
+            engine=RUNNER_ENGINE,
+            queue_seconds=0.0,
+            compute_seconds=time.perf_counter() - began,
+        )
+
+    async def _compute(
+        self,
+        model: LoadedModel,
+        *,
+        config: dict[str, Any],
+        historic: pa.Table,
+        future: pa.Table,
+        geo: dict[str, Any] | None,
+        run_info: dict[str, Any],
+    ) -> pa.Table:
         if self.waiting >= self._max_waiting:
             raise Overloaded(f"{self.waiting} predictions are waiting already", limit=self._max_waiting)
         self.waiting += 1

@@ -1,5 +1,6 @@
 """PredictService: predictions at once, in streams, and as jobs."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
@@ -13,6 +14,7 @@ from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.tree import ArtifactTree
 from ..frames import FrameLimits
 from ..inference.models import find_model
+from ..inference.predictor import Predicted
 from ..interceptors.around import Context
 from ..jobs.submission import Submission
 from ..metrics import ServerMetrics
@@ -22,6 +24,13 @@ from .frames import FrameReader, form_of, frame_of
 from .messages import run_info_of
 from .predict_stream import PredictStream
 from .receiving import IN_CHUNKS, FrameReceiver, GeoReceiver, Receiver, receive
+
+POLICIES: dict[int, str] = {
+    pb.SCHEMA_POLICY_UNSPECIFIED: "",
+    pb.SCHEMA_POLICY_STRICT: "strict",
+    pb.SCHEMA_POLICY_SAFE: "safe",
+    pb.SCHEMA_POLICY_OFF: "off",
+}
 
 
 class PredictServicer(PredictServiceServicer):
@@ -47,18 +56,35 @@ class PredictServicer(PredictServiceServicer):
         self._metrics = metrics
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
-        return await self.answer(request)
+        answer = await self.answer(request)
+        context.set_trailing_metadata((*(context.trailing_metadata() or ()), *told_in_trailer(answer)))
+        return answer
 
     async def answer(self, request: pb.PredictRequest) -> pb.PredictResponse:
         """One prediction in one message."""
+        began = time.perf_counter()
         model = model_of(request)
         future = await self._reader.table(request, "future")
         historic = await self._reader.table(request, "historic") if request.HasField("historic") else None
         geo, run_info = self._reader.geo(request), run_info_of(request.run_info)
-        order = PredictOrder(model=model, future=future, historic=historic, geo=geo, run_info=run_info)
+        order = PredictOrder(
+            model=model,
+            future=future,
+            historic=historic,
+            geo=geo,
+            run_info=run_info,
+            schema_policy=POLICIES[request.schema_policy],
+            engine=request.engine,
+        )
         with self._metrics.predict_seconds.time():
-            predictions = await self._prediction.predict(order)
-        return pb.PredictResponse(predictions=frame_of(predictions, form_of(request.form, request.future)), model_id=model)
+            predicted = await self._prediction.predict(order)
+        predictions = frame_of(predicted.table, form_of(request.form, request.future))
+        return pb.PredictResponse(
+            predictions=predictions,
+            model_id=predicted.model_id,
+            engine=predicted.engine,
+            timing=timing_of(predicted, time.perf_counter() - began),
+        )
 
     async def PredictStream(
         self, request_iterator: AsyncIterator[pb.PredictStreamRequest], context: Context
@@ -109,6 +135,21 @@ class PredictServicer(PredictServiceServicer):
         bind_contextvars(job_id=submission.job_id)
         self._metrics.predict_jobs.inc()
         return submission
+
+
+def timing_of(predicted: Predicted, total_seconds: float) -> pb.PredictTiming:
+    return pb.PredictTiming(
+        queue_us=round(predicted.queue_seconds * 1e6),
+        compute_us=round(predicted.compute_seconds * 1e6),
+        total_us=round(total_seconds * 1e6),
+    )
+
+
+def told_in_trailer(answer: pb.PredictResponse) -> tuple[tuple[str, str], ...]:
+    """What an answer says of its making, for those who look at metadata only."""
+    timing = answer.timing
+    spent = f"queue;dur={timing.queue_us / 1e3:g}, compute;dur={timing.compute_us / 1e3:g}, total;dur={timing.total_us / 1e3:g}"
+    return ("modelwire-model", answer.model_id), ("modelwire-engine", answer.engine), ("modelwire-timing", spent)
 
 
 def model_of(request: pb.PredictRequest) -> str:

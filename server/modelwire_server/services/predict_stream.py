@@ -163,7 +163,7 @@ class PredictStream:
             raise
 
     async def _chunked(self, chunked: Chunked) -> pa.Table:
-        return await self._prediction.predict(await chunked.order())
+        return (await self._prediction.predict(await chunked.order())).table
 
     async def _parts(self, call: int, task: Answer) -> AsyncIterator[pb.PredictStreamResponse]:
         try:
