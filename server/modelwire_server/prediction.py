@@ -110,7 +110,7 @@ class Prediction:
             job,
             request_id=order.request_id,
             fingerprint=fingerprint_of(job, order.prediction_id),
-            check=lambda tx: self._tree.require_free(tx, job.artifact_id),
+            check=lambda tx: self._tree.check_chosen(tx, order.prediction_id),
         )
 
     async def _job(self, order: PredictionOrder) -> Job:

@@ -66,7 +66,7 @@ class Training:
             job,
             request_id=order.request_id,
             fingerprint=fingerprint_of(job, order.model_id),
-            check=lambda tx: self._tree.require_free(tx, job.artifact_id),
+            check=lambda tx: self._tree.check_chosen(tx, order.model_id),
         )
 
     async def _job(self, order: TrainingOrder) -> Job:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ..configs.store import has_tags
 from ..database.engine import Transaction
@@ -14,13 +15,21 @@ from ..database.tables import artifact_inputs, artifacts, jobs
 from ..paging import Page, PageRequest
 from .model import WORKSPACE, Artifact, ArtifactInput, Blob
 
+_INSERT_NEW = {
+    "postgresql": postgresql.insert(artifacts).on_conflict_do_nothing().returning(artifacts.c.id),
+    "sqlite": sqlite.insert(artifacts).on_conflict_do_nothing().returning(artifacts.c.id),
+}
+_INSERT_INPUTS = sa.insert(artifact_inputs)
 
-def insert(tx: Transaction, artifact: Artifact) -> None:
-    """Inserts a node below its parent, which must exist."""
+
+def insert(tx: Transaction, artifact: Artifact) -> bool:
+    """Inserts a node below its parent, which must exist; False if its id is taken."""
     parent = path_of(tx, artifact.parent_id) if artifact.parent_id else ""
-    tx.execute(sa.insert(artifacts), _row(artifact, f"{parent}{artifact.id}/"))
+    if not tx.execute(_INSERT_NEW[tx.dialect.name], _row(artifact, f"{parent}{artifact.id}/")).all():
+        return False
     if artifact.inputs:
-        tx.execute(sa.insert(artifact_inputs), [_input_row(artifact.id, n, edge) for n, edge in enumerate(artifact.inputs)])
+        tx.execute(_INSERT_INPUTS, [_input_row(artifact.id, n, edge) for n, edge in enumerate(artifact.inputs)])
+    return True
 
 
 def get(tx: Transaction, artifact_id: str) -> Artifact | None:

@@ -118,18 +118,18 @@ class ArtifactTree:
 
     def insert_made(self, tx: Transaction, artifact: Artifact) -> dict[str, Any]:
         """Inserts an artifact at its place. Raises AlreadyExists, ParentNotFound, TreeTooDeep."""
-        self.require_free(tx, artifact.id)
         level = 0
         if artifact.parent_id is not None:
             level = self._parent(tx, artifact.parent_id).level + 1
             check_depth(level)
-        store.insert(tx, artifact if artifact.level == level else replace(artifact, level=level))
+        if not store.insert(tx, artifact if artifact.level == level else replace(artifact, level=level)):
+            raise _taken(artifact.id)
         return {"id": artifact.id}
 
-    def require_free(self, tx: Transaction, artifact_id: str) -> None:
-        """Raises AlreadyExists."""
-        if store.exists(tx, artifact_id):
-            raise AlreadyExists(f"an artifact with the id {artifact_id} exists already", id=artifact_id)
+    def check_chosen(self, tx: Transaction, artifact_id: str) -> None:
+        """Whether an id that a caller chose is free, as one that the caller left to us is. Raises AlreadyExists."""
+        if artifact_id and store.exists(tx, artifact_id):
+            raise _taken(artifact_id)
 
     async def get(self, artifact_id: str) -> Artifact:
         """Raises ArtifactNotFound."""
@@ -280,3 +280,7 @@ def check_depth(level: int) -> None:
 
 def not_found(artifact_id: str) -> ArtifactNotFound:
     return ArtifactNotFound(f"Artifact {artifact_id} not found", artifact=artifact_id)
+
+
+def _taken(artifact_id: str) -> AlreadyExists:
+    return AlreadyExists(f"an artifact with the id {artifact_id} exists already", id=artifact_id)

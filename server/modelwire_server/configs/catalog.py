@@ -128,8 +128,7 @@ class ConfigCatalog:
 
     def link_made(self, tx: Transaction, config_id: str, artifact_id: str) -> None:
         """Links what a job made, if its config is still there."""
-        if store.get(tx, config_id) is not None:
-            store.link(tx, config_id, artifact_id)
+        store.link_if_there(tx, config_id, artifact_id)
 
     def _get(self, tx: Transaction, config_id: str) -> Config:
         config = store.get(tx, config_id)

@@ -10,6 +10,12 @@ from ..database.tables import artifacts, config_artifacts, configs
 from ..paging import Page, PageRequest
 from .model import Config
 
+_LINK_IF_THERE = sa.insert(config_artifacts).from_select(
+    ["artifact_id", "config_id"],
+    sa.select(sa.bindparam("artifact", type_=config_artifacts.c.artifact_id.type), configs.c.id).where(
+        configs.c.id == sa.bindparam("config")
+    ),
+)
 _BY_ID = sa.select(configs).where(configs.c.id == sa.bindparam("id"))
 
 
@@ -50,6 +56,11 @@ def count(tx: Transaction) -> int:
 
 def link(tx: Transaction, config_id: str, artifact_id: str) -> None:
     tx.execute(sa.insert(config_artifacts), {"config_id": config_id, "artifact_id": artifact_id})
+
+
+def link_if_there(tx: Transaction, config_id: str, artifact_id: str) -> None:
+    """Links an artifact to a config that may be gone."""
+    tx.execute(_LINK_IF_THERE, {"artifact": artifact_id, "config": config_id})
 
 
 def unlink(tx: Transaction, config_id: str, artifact_id: str) -> bool:

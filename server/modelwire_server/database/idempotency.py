@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ..clock import now
 from ..errors import FieldViolation, RequestIdReused
@@ -13,6 +14,12 @@ from .tables import idempotency_keys as keys
 _BY_REQUEST = sa.select(keys.c.fingerprint, keys.c.answer).where(
     keys.c.scope == sa.bindparam("scope"), keys.c.request_id == sa.bindparam("request_id")
 )
+
+_INSERT = sa.insert(keys)
+_INSERT_NEW = {
+    "postgresql": postgresql.insert(keys).on_conflict_do_nothing().returning(keys.c.request_id),
+    "sqlite": sqlite.insert(keys).on_conflict_do_nothing().returning(keys.c.request_id),
+}
 
 
 def recall(tx: Transaction, scope: str, request_id: str, fingerprint: str) -> dict[str, Any] | None:
@@ -29,8 +36,20 @@ def recall(tx: Transaction, scope: str, request_id: str, fingerprint: str) -> di
 
 def remember(tx: Transaction, scope: str, request_id: str, fingerprint: str, answer: dict[str, Any]) -> None:
     """Keeps the answer, in the transaction that made it true."""
-    row = {"scope": scope, "request_id": request_id, "fingerprint": fingerprint, "answer": answer, "created_at": now()}
-    tx.execute(sa.insert(keys), row)
+    tx.execute(_INSERT, _row(scope, request_id, fingerprint, answer))
+
+
+def recall_or_remember(tx: Transaction, scope: str, request_id: str, fingerprint: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer that the request got before, or else this one, which is kept. Raises RequestIdReused."""
+    if tx.execute(_INSERT_NEW[tx.dialect.name], _row(scope, request_id, fingerprint, answer)).all():
+        return answer
+    known = recall(tx, scope, request_id, fingerprint)
+    assert known is not None
+    return known
+
+
+def _row(scope: str, request_id: str, fingerprint: str, answer: dict[str, Any]) -> dict[str, Any]:
+    return {"scope": scope, "request_id": request_id, "fingerprint": fingerprint, "answer": answer, "created_at": now()}
 
 
 def forget_before(tx: Transaction, time: datetime) -> None:

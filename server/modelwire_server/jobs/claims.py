@@ -7,6 +7,7 @@ database's, since the clocks of servers differ.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,17 +19,46 @@ from .store import FIELDS, insert_events, job_of
 
 # "claiming" in ASCII: those who count the running jobs of a runner count one after the other.
 _LOCK = int.from_bytes(b"claiming")
-_CLOCK = sa.select(sa.func.clock_timestamp())
-_CANDIDATES = (
-    sa.select(jobs.c.priority, jobs.c.id)
-    .where(jobs.c.status == JobStatus.PENDING, jobs.c.runner_id.in_(sa.bindparam("runners", expanding=True)))
-    .where(sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= sa.bindparam("time")))
-    .order_by(jobs.c.priority.desc(), jobs.c.id)
-    .limit(sa.bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
-_NEXT_DUE = sa.select(sa.func.min(jobs.c.not_before)).where(
-    jobs.c.status == JobStatus.PENDING, jobs.c.not_before > sa.bindparam("time")
+# The present: of the one clock that all servers on a database share.
+_PRESENT: dict[str, sa.ColumnElement[datetime]] = {
+    "postgresql": sa.func.clock_timestamp(type_=jobs.c.not_before.type),
+    "sqlite": sa.bindparam("time", type_=jobs.c.not_before.type),
+}
+
+
+def _candidates_at(present: sa.ColumnElement[datetime]) -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(jobs.c.priority, jobs.c.id, present.label("time"))
+        .where(jobs.c.status == JobStatus.PENDING, jobs.c.runner_id.in_(sa.bindparam("runners", expanding=True)))
+        .where(sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= present))
+        .order_by(jobs.c.priority.desc(), jobs.c.id)
+        .limit(sa.bindparam("most"))
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _next_due_at(present: sa.ColumnElement[datetime]) -> sa.Select[*tuple[Any, ...]]:
+    return sa.select(sa.func.min(jobs.c.not_before), present).where(jobs.c.status == JobStatus.PENDING, jobs.c.not_before > present)
+
+
+# To build a statement costs more than to run it: those that every job needs are built once.
+_CANDIDATES = {dialect: _candidates_at(present) for dialect, present in _PRESENT.items()}
+_NEXT_DUE = {dialect: _next_due_at(present) for dialect, present in _PRESENT.items()}
+_START = (
+    sa.update(jobs)
+    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .values(
+        status=JobStatus.RUNNING,
+        stage="starting",
+        attempt=jobs.c.attempt + 1,
+        started_at=sa.func.coalesce(jobs.c.started_at, sa.bindparam("started", type_=jobs.c.started_at.type)),
+        worker_id=sa.bindparam("worker"),
+        lease_until=sa.bindparam("lease_over"),
+        progress=None,
+        not_before=None,
+        last_sequence=jobs.c.last_sequence + 1,
+    )
+    .returning(*FIELDS)
 )
 
 
@@ -45,15 +75,14 @@ def claim(
 ) -> Claimed:
     """Takes pending jobs of these runners for a worker, those of the highest priority first, then the oldest: at most `total`, and no
     more than `limits` of a runner run anywhere at once."""
-    time = _time(tx)
     free = _free(tx, {runner: limits[runner] for runner in runners if runner in limits})
     unlimited = [runner for runner in runners if runner not in limits]
-    candidates = [*_candidates(tx, unlimited, total, time)]
+    candidates = _candidates(tx, unlimited, total)
     for runner, room in free.items():
-        candidates += _candidates(tx, [runner], min(room, total), time)
-    taken = [job_id for _, job_id in sorted(candidates)[:total]]
-    started = _start(tx, taken, worker_id, time, lease) if taken else []
-    return Claimed(started, None if len(taken) == total else _next_due(tx, time))
+        candidates += _candidates(tx, [runner], min(room, total))
+    taken = sorted(candidates)[:total]
+    started = _start(tx, taken, worker_id, lease) if taken else []
+    return Claimed(started, None if len(taken) == total else _next_due(tx))
 
 
 def _free(tx: Transaction, limits: Mapping[str, int]) -> dict[str, int]:
@@ -69,31 +98,17 @@ def _free(tx: Transaction, limits: Mapping[str, int]) -> dict[str, int]:
     return {runner: limit - busy.get(runner, 0) for runner, limit in limits.items()}
 
 
-def _candidates(tx: Transaction, runners: Sequence[str], most: int, time: datetime) -> list[tuple[int, str]]:
-    """Pending jobs as (minus the priority, id), which sorts them into their order."""
+def _candidates(tx: Transaction, runners: Sequence[str], most: int) -> list[tuple[int, str, datetime]]:
+    """Pending jobs as (minus the priority, id, the present), which sorts them into their order."""
     if most <= 0 or not runners:
         return []
-    rows = tx.execute(_CANDIDATES, {"runners": list(runners), "time": time, "most": most})
-    return [(-row.priority, row.id) for row in rows]
+    rows = tx.execute(_CANDIDATES[tx.dialect.name], {"runners": list(runners), "time": now(), "most": most})
+    return [(-row.priority, row.id, row.time) for row in rows]
 
 
-def _start(tx: Transaction, ids: Sequence[str], worker_id: str, time: datetime, lease: timedelta) -> list[Job]:
-    rows = tx.execute(
-        sa.update(jobs)
-        .where(jobs.c.id.in_(ids))
-        .values(
-            status=JobStatus.RUNNING,
-            stage="starting",
-            attempt=jobs.c.attempt + 1,
-            started_at=sa.func.coalesce(jobs.c.started_at, sa.bindparam("started", time, type_=jobs.c.started_at.type)),
-            worker_id=worker_id,
-            lease_until=time + lease,
-            progress=None,
-            not_before=None,
-            last_sequence=jobs.c.last_sequence + 1,
-        )
-        .returning(*FIELDS)
-    )
+def _start(tx: Transaction, taken: Sequence[tuple[int, str, datetime]], worker_id: str, lease: timedelta) -> list[Job]:
+    ids, time = [job_id for _, job_id, _ in taken], taken[-1][2]
+    rows = tx.execute(_START, {"ids": ids, "started": time, "worker": worker_id, "lease_over": time + lease})
     started = {job.id: job for job in map(job_of, rows)}
     insert_events(tx, [_begun(job, time) for job in started.values()])
     return [started[job_id] for job_id in ids]
@@ -104,8 +119,8 @@ def _begun(job: Job, time: datetime) -> Event:
     return Event(job.id, job.last_sequence, EventKind.STATE, data, time)
 
 
-def _next_due(tx: Transaction, time: datetime) -> float | None:
-    due: datetime | None = tx.execute(_NEXT_DUE, {"time": time}).scalar_one()
+def _next_due(tx: Transaction) -> float | None:
+    due, time = tx.execute(_NEXT_DUE[tx.dialect.name], {"time": now()}).one()
     return None if due is None else (due - time).total_seconds()
 
 
@@ -128,8 +143,5 @@ def lost(tx: Transaction, runners: Collection[str], worker_id: str = "") -> list
 
 
 def _time(tx: Transaction) -> datetime:
-    """The present, by the one clock that all servers on this database share."""
-    if tx.dialect.name == "postgresql":
-        shared: datetime = tx.execute(_CLOCK).scalar_one()
-        return shared
-    return now()
+    time: datetime = tx.execute(sa.select(_PRESENT[tx.dialect.name]), {"time": now()}).scalar_one()
+    return time

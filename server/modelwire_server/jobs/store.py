@@ -43,15 +43,16 @@ _CHANGE = (
     .returning(jobs.c.last_sequence, jobs.c.stage, jobs.c.attempt)
 )
 _CHANGE_HELD = _CHANGE.where(*_HELD)
+_INSERT, _INSERT_EVENTS = sa.insert(jobs), sa.insert(events)
 _PENDING = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.status == JobStatus.PENDING)
 _PENDING_OF = _PENDING.where(jobs.c.runner_id == sa.bindparam("runner"))
 
 
 def insert(tx: Transaction, job: Job, first: Sequence[NewEvent]) -> None:
-    """Stores a job with its first events."""
+    """Stores a job with its first events, which nobody watches yet."""
     values = {column.name: getattr(job, column.name) for column in FIELDS}
-    tx.execute(sa.insert(jobs), {**values, "last_sequence": len(first)})
-    insert_events(tx, _numbered(job.id, 1, first))
+    tx.execute(_INSERT, {**values, "last_sequence": len(first)})
+    _insert_events(tx, _numbered(job.id, 1, first))
     notify(tx, Topic.WORK)
 
 
@@ -119,12 +120,16 @@ def _holder(claim: Claim | None) -> dict[str, Any]:
 
 def insert_events(tx: Transaction, new: Sequence[Event]) -> None:
     """Stores events whose sequences are settled, and tells the other servers."""
-    tx.execute(
-        sa.insert(events),
-        [{"job_id": e.job_id, "sequence": e.sequence, "kind": e.kind, "data": e.data, "time": e.time} for e in new],
-    )
+    _insert_events(tx, new)
     for job_id in dict.fromkeys(event.job_id for event in new):
         notify(tx, Topic.JOB, job_id)
+
+
+def _insert_events(tx: Transaction, new: Sequence[Event]) -> None:
+    tx.execute(
+        _INSERT_EVENTS,
+        [{"job_id": e.job_id, "sequence": e.sequence, "kind": e.kind, "data": e.data, "time": e.time} for e in new],
+    )
 
 
 def _numbered(job_id: str, first: int, new: Sequence[NewEvent]) -> list[Event]:

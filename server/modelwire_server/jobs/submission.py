@@ -41,7 +41,7 @@ class JobQueue:
         *,
         request_id: str,
         fingerprint: str,
-        check: Callable[[Transaction], None],
+        check: Callable[[Transaction], None] = lambda tx: None,
     ) -> Submission:
         """Stores a job with its first event. The same request id gives the same answer; `check` may refuse, in the same transaction.
 
@@ -55,19 +55,18 @@ class JobQueue:
     def _submit_in(
         self, tx: Transaction, job: Job, request_id: str, fingerprint: str, check: Callable[[Transaction], None]
     ) -> dict[str, Any]:
-        scope = f"{job.kind}.submit"
-        if request_id and (known := idempotency.recall(tx, scope, request_id, fingerprint)):
-            return known
-        self._require_room(tx, job.runner_id)
-        check(tx)
-        store.insert(tx, job, first_events(job))
         answer = {
             "job_id": job.id,
             "artifact_id": job.artifact_id,
             "message": f"{'Training' if job.kind == 'train' else 'Prediction'} job submitted. Job ID: {job.id}",
         }
         if request_id:
-            idempotency.remember(tx, scope, request_id, fingerprint, answer)
+            known = idempotency.recall_or_remember(tx, f"{job.kind}.submit", request_id, fingerprint, answer)
+            if known is not answer:
+                return known
+        self._require_room(tx, job.runner_id)
+        check(tx)
+        store.insert(tx, job, first_events(job))
         return answer
 
     def _require_room(self, tx: Transaction, runner_id: str) -> None:
