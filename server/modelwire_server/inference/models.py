@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ from ..errors import (
     ArtifactNotFound,
     ContentCorrupted,
     FailedTraining,
+    FieldViolation,
+    InvalidField,
     ModelNotFound,
     ModelNotLoadable,
     NotAModel,
@@ -23,18 +26,51 @@ from ..errors import (
 )
 from ..execution.content import load_model
 from ..runners import RunnerRegistry
+from ..signature import Signature
 from .scripts import StoredWorkspace
 
+# The engine that every model has: the object that its training returned.
+RUNNER = "runner"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A model ready to predict. `size` is that of its stored content in bytes, the best cheap estimate of its memory."""
+    """A model ready to predict.
+
+    `engines` are the objects that the runner's predict function may be given as the model, by name and the best first; they differ in
+    speed only. `signature` is what its training knew of its columns; models of earlier versions have none. `size` is that of its
+    stored content in bytes, the best cheap estimate of its memory.
+    """
 
     artifact_id: str
     runner: BaseModelRunner[Any]
     config: dict[str, Any]
-    model: Any = field(repr=False)
+    engines: Mapping[str, Any] = field(repr=False)
+    signature: Signature | None = field(default=None, repr=False)
     size: int
+
+    @property
+    def engine(self) -> str:
+        """The name of the best engine."""
+        return next(iter(self.engines))
+
+    @property
+    def model(self) -> Any:
+        """What the training returned."""
+        return self.engines[RUNNER]
+
+    def chosen(self, engine: str = "") -> str:
+        """The name of the engine that a caller asks for; empty means the best. Raises InvalidField if the model has it not."""
+        if not engine:
+            return self.engine
+        if engine not in self.engines:
+            has = " and ".join(f"`{name}`" for name in self.engines)
+            raise InvalidField.of(FieldViolation("engine", f"the model has no engine `{engine}`, only {has}"))
+        return engine
+
+    def of(self, engine: str = "") -> Any:
+        """The object that the runner's predict function is given as the model. Raises InvalidField as chosen() does."""
+        return self.engines[self.chosen(engine)]
 
 
 async def find_model(tree: ArtifactTree, model: str) -> Artifact:
@@ -117,7 +153,14 @@ class ModelCache:
         runner = self._runners.served(artifact.runner_id)
         assert artifact.blob is not None
         value = await self._value(artifact, artifact.blob)
-        loaded = LoadedModel(model, runner, artifact.metadata.get("config", {}), value, artifact.blob.size)
+        loaded = LoadedModel(
+            artifact_id=model,
+            runner=runner,
+            config=artifact.metadata.get("config", {}),
+            engines={RUNNER: value},
+            signature=Signature.from_metadata(artifact.metadata),
+            size=artifact.blob.size,
+        )
         self._keep(loaded)
         return loaded
 
