@@ -20,6 +20,12 @@ _INSERT_NEW = {
     "sqlite": sqlite.insert(artifacts).on_conflict_do_nothing().returning(artifacts.c.id),
 }
 _INSERT_INPUTS = sa.insert(artifact_inputs)
+_BY_ID = sa.select(artifacts).where(artifacts.c.id == sa.bindparam("id"))
+_INPUTS_OF = (
+    sa.select(artifact_inputs)
+    .where(artifact_inputs.c.artifact_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(artifact_inputs.c.position)
+)
 
 
 def insert(tx: Transaction, artifact: Artifact) -> bool:
@@ -33,8 +39,8 @@ def insert(tx: Transaction, artifact: Artifact) -> bool:
 
 
 def get(tx: Transaction, artifact_id: str) -> Artifact | None:
-    found = _select(tx, artifacts.c.id == artifact_id)
-    return found[0] if found else None
+    row = tx.execute(_BY_ID, {"id": artifact_id}).one_or_none()
+    return None if row is None else _artifact(row, tuple(_inputs(tx, [artifact_id]).get(artifact_id, ())))
 
 
 def exists(tx: Transaction, artifact_id: str) -> bool:
@@ -173,8 +179,7 @@ def _select(
 
 def _inputs(tx: Transaction, ids: list[str]) -> dict[str, list[ArtifactInput]]:
     edges: dict[str, list[ArtifactInput]] = {}
-    query = sa.select(artifact_inputs).where(artifact_inputs.c.artifact_id.in_(ids)).order_by(artifact_inputs.c.position)
-    for row in tx.execute(query):
+    for row in tx.execute(_INPUTS_OF, {"ids": ids}):
         edges.setdefault(row.artifact_id, []).append(ArtifactInput(row.role, row.input_id, row.digest))
     return edges
 

@@ -3,12 +3,14 @@
 import asyncio
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from ..errors import FieldViolation, InvalidField, ModelwireError, StorageFull, StorageUnavailable
 from .migrations import migrate
@@ -25,6 +27,8 @@ _GOING = ("08", "53", "57")
 _DISK_FULL = ("53100", "disk is full", "disk I/O error")
 # Another transaction may win a race again and again, but not for ever.
 _TRIES = 5
+# A connection that was in use so short a time ago is taken to live.
+_TRUSTED_SECONDS = 1.0
 
 
 class Database:
@@ -112,12 +116,32 @@ class Database:
 def make_engine(url: str, readers: int) -> sa.Engine:
     """An engine whose connections are kept, one for each thread. Raises InvalidField if the URL is not of a database that can be used."""
     target = database_url(url)
-    is_remote = target.get_backend_name() != "sqlite"
-    engine = sa.create_engine(target, pool_size=2 * readers + 1, max_overflow=0, pool_use_lifo=True, pool_pre_ping=is_remote)
+    engine = sa.create_engine(target, pool_size=2 * readers + 1, max_overflow=0, pool_use_lifo=True)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite)
+    else:
+        _check_idle_connections(engine)
     # Tells this process's own notifications from those of others.
     return engine.execution_options(sender=secrets.token_hex(8))
+
+
+def _check_idle_connections(engine: sa.Engine) -> None:
+    """Asks a connection whether it still lives before it is used, unless that was found out a moment ago: a busy server would ask a
+    dozen times for each job."""
+
+    def note(connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["lived_at"] = time.monotonic()
+
+    def check(connection: Any, record: ConnectionPoolEntry, proxy: Any) -> None:
+        if time.monotonic() - record.info.get("lived_at", 0.0) < _TRUSTED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DisconnectionError from error
+
+    sa.event.listen(engine, "checkin", note)
+    sa.event.listen(engine, "checkout", check)
 
 
 def database_url(text: str) -> sa.URL:
