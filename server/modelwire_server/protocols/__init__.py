@@ -1,0 +1,1 @@
+"""Other people's contracts, each an adapter over the domain."""
