@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import grpc
 import structlog
 
 from .artifacts.blobs.interface import BlobStore
@@ -23,12 +22,7 @@ from .data_folder import claim_data_dir, worker_id
 from .database.engine import Database
 from .database.notifications import Listener, Topic
 from .execution.local import LocalExecutor
-from .gateway.alone import options_of
-from .gateway.http import http_app
-from .gateway.inside import InsideCalls, Registered
-from .gateway.methods import contract_methods
-from .gateway.pages import pages
-from .gateway.transcoding import Transcoder
+from .front import open_front
 from .inference.models import ModelCache
 from .inference.predictor import Predictor
 from .inference.scripts import ScriptPredictor
@@ -39,14 +33,13 @@ from .jobs.dispatcher import Capacity, Dispatcher
 from .jobs.hub import JobHub
 from .jobs.model import JobKind
 from .jobs.submission import JobQueue
-from .listening import HttpServer, bind
 from .logs import configure_logs
 from .metrics import ServerMetrics
 from .orchestration.orchestrator import Orchestrator
 from .orchestration.registration import Registration, Rhythm, own_url, url_of
 from .prediction import Prediction
 from .runners import RunnerRegistry
-from .services.registration import Domain, add_services, server_interceptors, server_options
+from .services.registration import Domain
 from .settings import Settings
 from .training import Training
 from .upkeep.deletion import Retention
@@ -104,43 +97,26 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         parts = assemble(ground)
         stack.callback(parts.predictor.close)
         metrics = metrics_of(ground, parts)
-        server = grpc.aio.server(
-            interceptors=server_interceptors(settings, metrics),
-            options=server_options(settings),
-            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
-        )
-        services = Registered(server)
-        health = await add_services(services, parts.domain, settings=settings, metrics=metrics)
-        calls = InsideCalls(services.handlers, server_interceptors(settings, metrics))
-        grpc_port = bind(server, settings)
         registration = registration_of(settings)
         checks = {"database": ground.database.check, **({"registration": registration.check} if registration else {})}
-        transcoder = Transcoder(calls, contract_methods(), options_of(settings))
-        http = HttpServer(
-            http_app(
-                checks=checks, metrics=metrics, transcoder=transcoder, pages=pages(calls, extra_fields=settings.rest_extra_fields)
-            ),
-            settings,
-        )
+        front = await open_front(parts.domain, settings, metrics=metrics, checks=checks)
         await begin_work(stack, parts)
-        await server.start()
-        await http.start()
-        await health.serving()
+        await front.start()
+        grpc_port, http_port = front.grpc_port, front.http.port
         served = [runner.info.id for runner in ground.runners.all()]
         try:
-            async with registered(registration, settings, http.port):
+            async with registered(registration, settings, http_port):
                 # What is there now stays: the collector need not look at it whenever a large request makes many objects.
                 gc.collect()
                 gc.freeze()
-                log.info("serving", host=settings.host, grpc_port=grpc_port, http_port=http.port, runners=served)
-                yield Running(settings.host, grpc_port, http.port, ground.runners)
+                log.info("serving", host=settings.host, grpc_port=grpc_port, http_port=http_port, runners=served)
+                yield Running(settings.host, grpc_port, http_port, ground.runners)
         finally:
             log.info("shutting down")
             parts.queue.open = False
-            await health.draining()
+            await front.health.draining()
             await parts.dispatcher.drain(settings.drain_seconds)
-            await asyncio.gather(server.stop(settings.drain_seconds), calls.drain(settings.drain_seconds))
-            await http.stop()
+            await front.stop(settings.drain_seconds)
 
 
 async def prepare(stack: AsyncExitStack, settings: Settings) -> Ground:

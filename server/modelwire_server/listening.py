@@ -19,15 +19,20 @@ def bind(server: grpc.aio.Server, settings: Settings) -> int:
         raise StartError(f"cannot listen on {address}: is the port in use? --grpc-port chooses another") from None
 
 
+def http_listener(host: str, port: int) -> socket.socket:
+    """A socket that listens for HTTP. Raises StartError."""
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}; --http-port chooses another port") from None
+
+
 class HttpServer:
     """The HTTP port: uvicorn inside our own event loop, with our own signal handling."""
 
-    def __init__(self, app: object, settings: Settings) -> None:
-        try:
-            self._socket = socket.create_server((settings.host, settings.http_port))
-        except OSError as error:
-            address = f"{settings.host}:{settings.http_port}"
-            raise StartError(f"cannot listen on {address}: {error.strerror}; --http-port chooses another port") from None
+    def __init__(self, app: object, settings: Settings, listener: socket.socket | None = None) -> None:
+        """Opens the HTTP port of the settings; `listener` is a socket that listens already, if it is given. Raises StartError."""
+        self._socket = listener or http_listener(settings.host, settings.http_port)
         # Its connections inherit this; asyncio does it only for sockets that were made by themselves. Without it each answer on a
         # connection that is used again waits 40 ms for the client to acknowledge the headers.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

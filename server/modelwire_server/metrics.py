@@ -1,6 +1,7 @@
 """What is counted and measured, for Prometheus. Labels come from the contract and from the server, never from callers."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -11,6 +12,13 @@ from .upkeep.rounds import Stored
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class MetricsText(Protocol):
+    """What is shown on the page of metrics."""
+
+    async def text(self) -> bytes:
+        """All metrics, as Prometheus reads them."""
 
 
 class ServerMetrics:

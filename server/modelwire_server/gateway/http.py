@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..clock import new_id
-from ..metrics import ServerMetrics
+from ..metrics import MetricsText
 from .calls import CallFailed
 from .openapi.entities import schema_routes
 from .parsing import InvalidRequest
@@ -24,7 +24,7 @@ from .transcoding import REQUEST_ID_HEADER, Transcoder
 def http_app(
     *,
     checks: Mapping[str, Check],
-    metrics: ServerMetrics,
+    metrics: MetricsText,
     transcoder: Transcoder | None = None,
     pages: Sequence[BaseRoute] = (),
     check_seconds: float = CHECK_SECONDS,

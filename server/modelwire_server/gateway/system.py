@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ..errors import Degraded
-from ..metrics import CONTENT_TYPE, ServerMetrics
+from ..metrics import CONTENT_TYPE, MetricsText
 from .answers import Streamed
 from .jobs import read_interval
 from .streams import EVENT_STREAM, HEADERS, data
@@ -40,7 +40,7 @@ _APP: dict[str, Any] = {
 log = structlog.get_logger(__name__)
 
 
-def system_routes(checks: Mapping[str, Check], metrics: ServerMetrics, check_seconds: float = CHECK_SECONDS) -> list[BaseRoute]:
+def system_routes(checks: Mapping[str, Check], metrics: MetricsText, check_seconds: float = CHECK_SECONDS) -> list[BaseRoute]:
     """A check that raises or takes longer than `check_seconds` makes the server unhealthy."""
 
     async def health(request: Request) -> Response:

@@ -1,0 +1,71 @@
+"""What callers reach: the gRPC server and the HTTP server, over the same services."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import grpc
+
+from .gateway.alone import options_of
+from .gateway.http import http_app
+from .gateway.inside import InsideCalls, Registered
+from .gateway.methods import contract_methods
+from .gateway.pages import pages
+from .gateway.system import Check
+from .gateway.transcoding import Transcoder
+from .listening import HttpServer, bind
+from .metrics import MetricsText, ServerMetrics
+from .services.health import Health
+from .services.registration import Domain, add_services, server_interceptors, server_options
+from .settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """Both servers; the ports are open, so that what callers send is kept until start()."""
+
+    server: grpc.aio.Server
+    http: HttpServer
+    calls: InsideCalls
+    health: Health
+    grpc_port: int
+
+    async def start(self) -> None:
+        await self.server.start()
+        await self.http.start()
+        await self.health.serving()
+
+    async def stop(self, seconds: float) -> None:
+        """Takes no more calls, and gives those under way so much time to end."""
+        await asyncio.gather(self.server.stop(seconds), self.calls.drain(seconds))
+        await self.http.stop()
+
+
+async def open_front(
+    domain: Domain,
+    settings: Settings,
+    *,
+    metrics: ServerMetrics,
+    page: MetricsText | None = None,
+    checks: Mapping[str, Check],
+    http_socket: socket.socket | None = None,
+) -> Front:
+    """Opens the ports of the settings for the services of a domain; `http_socket` listens already, if it is given. Calls are counted in
+    `metrics`; `page` is what is shown of them, if that is not all. Raises StartError."""
+    server = grpc.aio.server(
+        interceptors=server_interceptors(settings, metrics),
+        options=server_options(settings),
+        maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+    )
+    services = Registered(server)
+    health = await add_services(services, domain, settings=settings, metrics=metrics)
+    calls = InsideCalls(services.handlers, server_interceptors(settings, metrics))
+    grpc_port = bind(server, settings)
+    app = http_app(
+        checks=checks,
+        metrics=page or metrics,
+        transcoder=Transcoder(calls, contract_methods(), options_of(settings)),
+        pages=pages(calls, extra_fields=settings.rest_extra_fields),
+    )
+    return Front(server=server, http=HttpServer(app, settings, http_socket), calls=calls, health=health, grpc_port=grpc_port)
