@@ -28,7 +28,8 @@ class Registered:
         self._server.add_generic_rpc_handlers(handlers)
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        self._server.add_registered_method_handlers(service, handlers)
+        # Not passed on: grpc.aio would wait for a call of each registered method, and look at all of them again after every call. The
+        # generic handlers are all that it needs.
         self.handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,24 +10,25 @@ import grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Any]
+# Does a call from its request, or the iterator of its requests, to its answer; of methods that stream answers to their end.
+Act = Callable[[Any, Context], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a method. `streams` tells whether messages stream in either direction."""
+class Method:
+    """A method of the contract. `streams` tells whether messages stream in either direction."""
 
     service: str
-    method: str
+    name: str
     streams: bool
-    context: Context
 
     @property
     def path(self) -> str:
-        return f"{self.service}/{self.method}"
+        return f"{self.service}/{self.name}"
 
 
-# Enters before the method runs and leaves after it; may replace the exception that the method raised.
-Around = Callable[[Call], AbstractAsyncContextManager[None]]
+# Makes of what does the calls of a method something that does more. Asked once per method, so that calls cost no preparation.
+Around = Callable[[Method, Act], Act]
 
 
 def time_left(context: Context) -> float | None:
@@ -36,7 +37,7 @@ def time_left(context: Context) -> float | None:
 
 
 class AroundCalls(grpc.aio.ServerInterceptor):
-    """Puts context managers around every call of a known method, the first one outermost."""
+    """Puts code around every call of a known method, the first one outermost."""
 
     def __init__(self, *arounds: Around) -> None:
         self._arounds = arounds
@@ -57,40 +58,46 @@ class AroundCalls(grpc.aio.ServerInterceptor):
         return self._handlers[path]
 
     def _surround(self, path: str, handler: Any) -> Any:
-        service, _, method = path.removeprefix("/").partition("/")
-        streams = handler.request_streaming or handler.response_streaming
+        service, _, name = path.removeprefix("/").partition("/")
+        method = Method(service, name, handler.request_streaming or handler.response_streaming)
         shape = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
-        behaviour: Behaviour = getattr(handler, shape)
-        act = _write_all if handler.response_streaming else _answer
         # grpc would answer UNKNOWN to a message that cannot be decoded, before anything of ours runs.
         decode = None if handler.request_streaming else handler.request_deserializer
-
-        async def surrounded(request: Any, context: Context) -> Any:
-            call = Call(service, method, streams, context)
-            async with AsyncExitStack() as stack:
-                for around in self._arounds:
-                    await stack.enter_async_context(around(call))
-                return await act(behaviour, decode(request) if decode else request, context)
-
+        act = _act(getattr(handler, shape), decode, streams_answers=handler.response_streaming)
+        for around in reversed(self._arounds):
+            act = around(method, act)
         make = getattr(grpc, f"{shape}_rpc_method_handler")
-        return make(surrounded, None if decode else handler.request_deserializer, handler.response_serializer)
+        return make(act, None if decode else handler.request_deserializer, handler.response_serializer)
 
 
 def _word(streaming: bool) -> str:
     return "stream" if streaming else "unary"
 
 
-async def _answer(behaviour: Behaviour, request: Any, context: Context) -> Any:
-    return await behaviour(request, context)
+def _act(behaviour: Behaviour, decode: Callable[[bytes], Any] | None, *, streams_answers: bool) -> Act:
+    """The innermost part of a call: the method itself."""
+    act = _writing(behaviour) if streams_answers else behaviour
+    if decode is None:
+        return act
+    decoded = decode
+
+    async def decoding(request: Any, context: Context) -> Any:
+        return await act(decoded(request), context)
+
+    return decoding
 
 
-async def _write_all(behaviour: Behaviour, request: Any, context: Context) -> None:
+def _writing(behaviour: Behaviour) -> Act:
     """Writes what a method yields. The generator is closed before the call is over, so that its `finally` blocks run in time, also
     when the caller has left."""
-    answers = behaviour(request, context)
-    if inspect.isawaitable(answers):  # the method writes by itself
-        await answers
-        return
-    async with aclosing(answers):
-        async for answer in answers:
-            await context.write(answer)
+
+    async def write_all(request: Any, context: Context) -> None:
+        answers = behaviour(request, context)
+        if inspect.isawaitable(answers):  # the method writes by itself
+            await answers
+            return
+        async with aclosing(answers):
+            async for answer in answers:
+                await context.write(answer)
+
+    return write_all

@@ -1,8 +1,8 @@
 """Errors become statuses here, once, by a table."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from typing import Any
 
 import grpc
 import structlog
@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from ..clock import new_id
 from ..errors import FieldViolation, InvalidField, ModelwireError
-from .around import Call, Context
+from .around import Act, Context, Method
 
 DOMAIN = "modelwire"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -52,6 +52,8 @@ CODES: dict[str, grpc.StatusCode] = {
     "TREE_TOO_DEEP": _Code.FAILED_PRECONDITION,
     "NOT_A_ROOT": _Code.FAILED_PRECONDITION,
     "RUNNER_NOT_SERVED": _Code.FAILED_PRECONDITION,
+    "MODEL_IN_USE": _Code.FAILED_PRECONDITION,
+    "NOTHING_TO_ROLL_BACK": _Code.FAILED_PRECONDITION,
     "UNTRUSTED_CONTENT": _Code.PERMISSION_DENIED,
     "OVERLOADED": _Code.RESOURCE_EXHAUSTED,
     "CONTENT_TOO_LARGE": _Code.RESOURCE_EXHAUSTED,
@@ -75,15 +77,18 @@ CODES: dict[str, grpc.StatusCode] = {
 log = structlog.get_logger(__name__)
 
 
-@asynccontextmanager
-async def errors_to_statuses(call: Call) -> AsyncIterator[None]:
+def errors_to_statuses(method: Method, act: Act) -> Act:
     """Ends a call with the status of the error that its method raised."""
-    try:
-        yield
-    except (asyncio.CancelledError, grpc.aio.BaseError):  # the caller has left, or grpc has a status already
-        raise
-    except Exception as error:
-        await abort(call.context, error)
+
+    async def telling(request: Any, context: Context) -> Any:
+        try:
+            return await act(request, context)
+        except (asyncio.CancelledError, grpc.aio.BaseError):  # the caller has left, or grpc has a status already
+            raise
+        except Exception as error:
+            await abort(context, error)
+
+    return telling
 
 
 async def abort(context: Context, error: Exception) -> None:

@@ -1,28 +1,33 @@
 """Counts and times every call."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Any
 
 from ..metrics import ServerMetrics
-from .around import Around, Call
+from .around import Act, Around, Context, Method
 from .outcome import code_of
 
 
 def count_calls(metrics: ServerMetrics) -> Around:
-    @asynccontextmanager
-    async def around(call: Call) -> AsyncIterator[None]:
-        labels = (call.service, call.method)
-        metrics.calls_started.labels(*labels).inc()
-        began, failure = time.perf_counter(), None
-        with metrics.calls_in_flight.labels(*labels).track_inprogress():
+    def around(method: Method, act: Act) -> Act:
+        labels = (method.service, method.name)
+        started, in_flight = metrics.calls_started.labels(*labels), metrics.calls_in_flight.labels(*labels)
+        seconds = metrics.call_seconds.labels(*labels)
+
+        async def counted(request: Any, context: Context) -> Any:
+            started.inc()
+            in_flight.inc()
+            began, failure = time.perf_counter(), None
             try:
-                yield
+                return await act(request, context)
             except BaseException as error:
                 failure = error
                 raise
             finally:
-                metrics.calls_handled.labels(*labels, code_of(call.context, failure)).inc()
-                metrics.call_seconds.labels(*labels).observe(time.perf_counter() - began)
+                in_flight.dec()
+                metrics.calls_handled.labels(*labels, code_of(context, failure)).inc()
+                seconds.observe(time.perf_counter() - began)
+
+        return counted
 
     return around

@@ -1,6 +1,7 @@
 """What happens around calls, on a real server, for all four shapes of a method."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,7 +18,7 @@ from structlog.testing import capture_logs
 
 from modelwire_server.deadline import remaining
 from modelwire_server.errors import ArtifactNotFound, FieldViolation, InvalidConfig, InvalidField, ModelwireError, Overloaded
-from modelwire_server.interceptors.around import AroundCalls, Call
+from modelwire_server.interceptors.around import Act, Around, AroundCalls, Context, Method
 from modelwire_server.interceptors.deadlines import deadlines
 from modelwire_server.interceptors.errors import errors_to_statuses
 from modelwire_server.interceptors.logs import log_calls
@@ -113,15 +114,18 @@ def details_of(error: Any, kind: Any) -> Any:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_arounds_enter_in_order_and_leave_in_reverse(shape: str) -> None:
+def test_arounds_begin_in_order_and_end_in_reverse(shape: str) -> None:
     seen: list[str] = []
 
-    def around(name: str) -> Any:
-        @asynccontextmanager
-        async def noting(call: Call) -> AsyncIterator[None]:
-            seen.append(f"{name} {call.path} {call.streams}")
-            yield
-            seen.append(f"/{name}")
+    def around(name: str) -> Around:
+        def noting(method: Method, act: Act) -> Act:
+            async def noted(request: Any, context: Context) -> Any:
+                seen.append(f"{name} {method.path} {method.streams}")
+                answer = await act(request, context)
+                seen.append(f"/{name}")
+                return answer
+
+            return noted
 
         return noting
 
@@ -271,9 +275,11 @@ class Expired:
 
 
 def test_an_expired_call_is_refused() -> None:
+    async def never(request: Any, context: Context) -> None:
+        pytest.fail("the call must not run")
+
     async def main() -> None:
-        async with deadlines(10)(Call(SERVICE, "unary_unary", False, Expired())):  # type: ignore[arg-type]
-            pytest.fail("the call must not run")
+        await deadlines(10)(Method(SERVICE, "unary_unary", False), never)("", Expired())  # type: ignore[arg-type]
 
     with pytest.raises(ModelwireError, match="had passed"):
         asyncio.run(main())
@@ -406,3 +412,37 @@ def test_the_code_in_the_log_is_the_one_that_is_sent() -> None:
     with capture_logs() as logs:
         asyncio.run(failure_of(raising(InvalidField("no")), AroundCalls(log_calls, errors_to_statuses)))
     assert [entry["code"] for entry in logs] == ["INVALID_ARGUMENT"]
+
+
+class Answered:
+    """A context of a call that went well, or was ended with a code."""
+
+    def __init__(self, code: grpc.StatusCode | None = None) -> None:
+        self._code = code
+
+    def code(self) -> grpc.StatusCode | None:
+        return self._code
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def set_trailing_metadata(self, metadata: Any) -> None:
+        pass
+
+    def peer(self) -> str:
+        return "inside"
+
+
+@pytest.mark.parametrize(("code", "level"), [(None, "debug"), (grpc.StatusCode.INTERNAL, "info")])
+def test_predictions_that_went_well_are_told_at_debug_level_only(
+    code: grpc.StatusCode | None, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answer(request: Any, context: Context) -> str:
+        return "answer"
+
+    logged = log_calls(Method("modelwire.v1.PredictService", "Predict", False), answer)
+    for enabled in (logging.INFO, logging.DEBUG):
+        with caplog.at_level(enabled, "modelwire_server.calls"), capture_logs() as logs:
+            asyncio.run(logged("", Answered(code)))  # type: ignore[arg-type]
+        told = level == "info" or enabled == logging.DEBUG
+        assert [entry["log_level"] for entry in logs] == [level] * told
