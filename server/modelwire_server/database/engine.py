@@ -1,6 +1,7 @@
 """The database: SQLite or PostgreSQL, behind transactions that are functions."""
 
 import asyncio
+import contextlib
 import secrets
 import sqlite3
 import time
@@ -14,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from ..errors import FieldViolation, InvalidField, ModelwireError, StorageFull, StorageUnavailable
 from .migrations import migrate
+from .neighbours import Neighbours
 
 T = TypeVar("T")
 
@@ -35,21 +37,24 @@ class Database:
     """Runs functions inside transactions, in threads of its own.
 
     On SQLite all writes go through one thread, so that none meets a lock; readers have a snapshot each (WAL) and never wait for it.
+    Where several processes of one machine share the file, they write in turns: `neighbours`.
     PostgreSQL takes several writers; a function that collides with another is run again, so it must change nothing but the database.
     """
 
-    def __init__(self, engine: sa.Engine, *, readers: int) -> None:
-        self.engine = engine
+    def __init__(self, engine: sa.Engine, *, readers: int, neighbours: Neighbours | None = None) -> None:
+        self.engine = engine.execution_options(neighbours=neighbours)
         self.is_shared = engine.dialect.name == "postgresql"
+        self.has_company = self.is_shared or neighbours is not None
+        self._neighbours = neighbours
         # A transaction for a few reads would cost more than the reads. SQLite's connections are set up so from the start.
         self._reading_engine = engine.execution_options(isolation_level="AUTOCOMMIT") if self.is_shared else engine
         self._writers = ThreadPoolExecutor(readers if self.is_shared else 1, thread_name_prefix="database-write")
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="database-read")
 
     @classmethod
-    async def open(cls, url: str, *, readers: int = 4) -> "Database":
+    async def open(cls, url: str, *, readers: int = 4, neighbours: Neighbours | None = None) -> "Database":
         """Connects, and brings the tables to the newest version. Raises StorageUnavailable, InvalidField."""
-        database = cls(make_engine(url, readers), readers=readers)
+        database = cls(make_engine(url, readers), readers=readers, neighbours=neighbours)
         await database.migrate()
         return database
 
@@ -81,6 +86,8 @@ class Database:
         self._writers.shutdown()
         self._readers.shutdown()
         self.engine.dispose()
+        if self._neighbours is not None:
+            self._neighbours.close()
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, _translated, work)
@@ -107,7 +114,8 @@ class Database:
         return self._write_once(work)
 
     def _write_once(self, work: Callable[[Transaction], T]) -> T:
-        with self.engine.connect() as connection, connection.begin():
+        turn = contextlib.nullcontext() if self._neighbours is None else self._neighbours.writing()
+        with turn, self.engine.connect() as connection, connection.begin():
             if not self.is_shared:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             return work(connection)

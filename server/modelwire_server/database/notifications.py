@@ -1,7 +1,8 @@
-"""Wake-ups between servers on one database: PostgreSQL's NOTIFY. Nothing depends on their arrival but how soon something happens.
+"""Wake-ups between servers on one database, and between the processes of a server. Nothing depends on their arrival but how soon
+something happens.
 
-A notification is sent by the transaction that it tells of, so that whoever is woken finds what is new. On SQLite, whose database
-belongs to one server, nothing is sent.
+A notification is sent when the transaction that it tells of is committed, so that whoever is woken finds what is new: on PostgreSQL by
+NOTIFY, on SQLite, whose database belongs to one server, to the processes of that server.
 """
 
 import asyncio
@@ -26,23 +27,27 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 10.0
 
 
 class Topic(StrEnum):
-    """What a notification is about. All but WORK come with an id."""
+    """What a notification is about. All but WORK come with an id, or with what is said."""
 
     JOB = "job"  # a job has news
     WORK = "work"  # there may be jobs to take
     STOP = "stop"  # a running job is to stop
     GONE = "gone"  # an artifact is deleted
+    MODELS = "models"  # something happened in the registry: with the number of the event
+    MODELS_SEEN = "models-seen"  # a server has taken notice of that
 
 
 def notify(tx: Transaction, topic: Topic, id: str = "") -> None:
-    """Tells the other servers, once and if the transaction is committed."""
+    """Tells the others, once and if the transaction is committed."""
+    options = tx.get_execution_options()
     if tx.dialect.name == "postgresql":
-        sender = tx.get_execution_options()["sender"]
-        tx.execute(_NOTIFY, {"payload": f"{sender} {topic} {id}"})
+        tx.execute(_NOTIFY, {"payload": f"{options['sender']} {topic} {id}"})
+    elif neighbours := options.get("neighbours"):
+        neighbours.tell(f"{topic} {id}")
 
 
 class Listener:
-    """Passes on what other servers notify. `on_gap` is called when something may have been missed."""
+    """Passes on what others notify. `on_gap` is called when something may have been missed."""
 
     def __init__(self, database: Database, on_notice: Callable[[Topic, str], None], on_gap: Callable[[], None]) -> None:
         self._database = database
@@ -58,6 +63,17 @@ class Listener:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def hear(self, notice: str) -> None:
+        """Passes a notice on: a topic, and what it is about."""
+        topic, about = [*notice.split(" "), ""][:2]
+        # Servers of a newer version may have more to tell.
+        if topic in set(Topic):
+            self._on_notice(Topic(topic), about)
+
+    def missed(self) -> None:
+        """For whoever calls hear(): some notices did not come."""
+        self._on_gap()
 
     async def _listen_for_ever(self) -> None:
         import psycopg
@@ -86,7 +102,6 @@ class Listener:
     async def _pass_on(self, connection: "psycopg.AsyncConnection[tuple[object, ...]]") -> None:
         own = self._database.engine.get_execution_options()["sender"]
         async for notice in connection.notifies():
-            sender, topic, about = [*notice.payload.split(" "), "", ""][:3]
-            # Servers of a newer version may have more to tell.
-            if sender != own and topic in set(Topic):
-                self._on_notice(Topic(topic), about)
+            sender, _, told = notice.payload.partition(" ")
+            if sender != own:
+                self.hear(told)

@@ -91,8 +91,8 @@ class JobDesk:
                 events = news.take(after=last) or await self._events_after(job_id, last)
 
     def start(self) -> None:
-        """Where other servers run jobs too, makes sure that a notification that is lost is no news that is lost."""
-        if self._database.is_shared:
+        """Where others run jobs too, makes sure that a notification that is lost is no news that is lost."""
+        if self._database.has_company:
             self._looking = asyncio.create_task(self._look_again(), name="watched jobs")
 
     async def close(self) -> None:

@@ -153,7 +153,7 @@ class Dispatcher:
             return 1.0
         for job in claimed.jobs:
             self._begin(job)
-        waits = [_LOOK_AGAIN_SECONDS] if self._database.is_shared else []
+        waits = [_LOOK_AGAIN_SECONDS] if self._database.has_company else []
         return min([*waits, *([] if claimed.next_due is None else [claimed.next_due])], default=None)
 
     def _claim_in(self, tx: Transaction, room: int) -> claims.Claimed:
