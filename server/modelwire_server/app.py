@@ -159,7 +159,14 @@ def assemble(ground: Ground) -> Parts:
     timeout = settings.job_timeout
     training = Training(runners=runners, configs=configs, tree=tree, blobs=blobs, queue=queue, timeout=timeout)
     prediction = Prediction(
-        runners=runners, tree=tree, blobs=blobs, queue=queue, models=models, predictor=predictor, timeout=timeout
+        runners=runners,
+        tree=tree,
+        blobs=blobs,
+        queue=queue,
+        models=models,
+        predictor=predictor,
+        timeout=timeout,
+        schema_policy=settings.schema_policy,
     )
     dispatcher = Dispatcher(
         database=database,

@@ -11,6 +11,7 @@ from .artifacts.blobs.interface import BlobStore
 from .artifacts.model import PREDICTION_TYPE, PREDICTION_WORKSPACE_TYPE, WORKSPACE, Artifact, ArtifactInput, Blob
 from .artifacts.tree import ArtifactTree
 from .clock import new_id
+from .columns import SchemaPolicy
 from .database.engine import Transaction
 from .errors import ModelwireError
 from .execution.interface import Completed, JobSpec, Made
@@ -73,6 +74,7 @@ class Prediction:
         models: ModelCache,
         predictor: Predictor,
         timeout: float | None = None,
+        schema_policy: SchemaPolicy = SchemaPolicy.SAFE,
     ) -> None:
         self._runners = runners
         self._tree = tree
@@ -81,27 +83,43 @@ class Prediction:
         self._models = models
         self._predictor = predictor
         self._timeout = timeout
+        self._schema_policy = schema_policy
 
     async def predict(self, order: PredictOrder) -> Predicted:
-        """Predicts now; nothing is stored. Raises ModelNotFound, NotAModel, RunnerNotServed, MissingColumns, InvalidGeo,
+        """Predicts now; nothing is stored. Raises ModelNotFound, NotAModel, RunnerNotServed, MissingColumns, SchemaViolation, InvalidGeo,
         HorizonOutOfBounds, RunnerFailed, InvalidPrediction, ModelNotLoadable, Overloaded."""
         model = await self._models.get(order.model)
         info = model.runner.info
         check_columns(order.future.schema, info.required_covariates, "future")
         require_geo(info, order.geo)
-        horizon = resolve_horizon(order.run_info, count_periods(order.future), model.config, info)
+        future = self._as_trained(model, order)
+        horizon = resolve_horizon(order.run_info, count_periods(future), model.config, info)
         return await self._predictor.predict(
             model,
             config={**model.config, "prediction_periods": horizon},
-            historic=order.future.schema.empty_table() if order.historic is None else order.historic,
-            future=order.future,
+            historic=future.schema.empty_table() if order.historic is None else order.historic,
+            future=future,
             geo=order.geo,
             run_info=order.run_info,
         )
 
+    def _as_trained(self, model: LoadedModel, order: PredictOrder) -> pa.Table:
+        """The frame with the columns of the training. Raises SchemaViolation."""
+        if model.signature is None:
+            return order.future
+        policy = SchemaPolicy(order.schema_policy or self._schema_policy)
+        return model.signature.adaptation(order.future.schema, policy).apply(order.future)
+
     async def load(self, model: str) -> LoadedModel:
         """The model in memory, loaded now if it was not. Raises as predict() does."""
         return await self._models.get(model)
+
+    def in_memory(self, model: str) -> bool:
+        return model in self._models
+
+    def unload(self, model: str) -> None:
+        """Drops the model from memory, if it is there; the next prediction loads it again."""
+        self._models.forget(model)
 
     async def submit(self, order: PredictionOrder) -> Submission:
         """Accepts a prediction as a job. Raises as predict() does, and AlreadyExists, RequestIdReused, ShuttingDown."""

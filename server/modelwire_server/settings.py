@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .columns import SchemaPolicy
 from .frames import FrameLimits
 from .upkeep.policy import Duration, RetentionPolicy
 
@@ -85,6 +86,24 @@ class Settings(BaseSettings):
         None, description="A job without a timeout of its own is ended after so long. Unset: only the runner's limits hold."
     )
     model_memory_bytes: Bytes = Field(ByteSize(GIB), description="Loaded models are kept in memory up to this size.")
+    pinned_models: Annotated[list[str], NoDecode] = Field(
+        [], description="Ids of models that are loaded at the start and stay in memory, whatever else is there."
+    )
+    schema_policy: SchemaPolicy = Field(
+        SchemaPolicy.SAFE,
+        description="How frames of predictions are held against the columns of the training, unless a call says otherwise: `strict`, "
+        "`safe` or `off`.",
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether models of scikit-learn are compiled at the end of their training: `auto` where the extra `onnx` is "
+        "installed.",
+    )
+    engine: Literal["auto", "runner"] = Field(
+        "auto",
+        description="What predicts, unless a call says otherwise: `auto` the compiled form of a model where it has passed its check, "
+        "`runner` the model as it was trained.",
+    )
 
     max_message_bytes: Bytes = Field(ByteSize(16 * MIB), description="The largest gRPC message. Larger frames travel in streams.")
     max_artifact_bytes: Bytes = Field(ByteSize(64 * GIB), description="The largest content of an artifact.")
@@ -141,7 +160,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
     log_format: Literal["console", "json"] = Field("console", description="How it is logged: for people or for programs.")
 
-    @field_validator("targets", "forwarded_headers", mode="before")
+    @field_validator("targets", "forwarded_headers", "pinned_models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -159,7 +178,7 @@ class Settings(BaseSettings):
     def _number(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.isdigit() else value
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("log_level", "log_format", "schema_policy", "compile", "engine", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
