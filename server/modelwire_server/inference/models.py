@@ -120,6 +120,9 @@ class ModelCache:
     def __len__(self) -> int:
         return len(self._models)
 
+    def __contains__(self, model: str) -> bool:
+        return model in self._models
+
     async def get(self, model: str) -> LoadedModel:
         """The model, from memory if it is there. Raises ModelNotFound, NotAModel, RunnerNotServed, ModelNotLoadable,
         ContentCorrupted, UntrustedContent."""

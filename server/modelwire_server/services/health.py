@@ -26,6 +26,9 @@ class Health(library.HealthServicer):  # type: ignore[misc]
     def names(self) -> list[str]:
         return list(self._server_status)
 
+    def is_serving(self) -> bool:
+        return bool(self._server_status[""] == SERVING)
+
     async def serving(self) -> None:
         for name in self.names:
             await self.set(name, SERVING)

@@ -1,6 +1,6 @@
 """The server's contract, for tools that ask for it: v1 for those of today, v1alpha for those that lag behind."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -14,13 +14,14 @@ V1ALPHA = reflection.SERVICE_NAME
 V1 = V1ALPHA.replace("v1alpha", "v1")
 
 
-def add_reflection(server: grpc.aio.Server, names: Iterable[str]) -> list[str]:
-    """Serves the descriptors of the services with these names; returns the names of the services that do so."""
+def add_reflection(server: grpc.aio.Server, names: Iterable[str], *more: descriptor_pool.DescriptorPool) -> list[str]:
+    """Serves the descriptors of the services with these names, which are in the default pool or in one of the others; returns the
+    names of the services that do so."""
     pool = descriptor_pool.DescriptorPool()
     names = [*names, V1ALPHA, V1]
     for name in names:
         if name != V1:
-            _add_file(pool, descriptor_pool.Default().FindFileContainingSymbol(name))
+            _add_file(pool, _file_of(name, more))
     pool.Add(_v1_file())
     # What error statuses carry, so that tools can print it.
     _add_file(pool, error_details_pb2.DESCRIPTOR)
@@ -34,6 +35,15 @@ def add_reflection(server: grpc.aio.Server, names: Iterable[str]) -> list[str]:
     for name in (V1ALPHA, V1):
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method}),))
     return [V1ALPHA, V1]
+
+
+def _file_of(service: str, more: Sequence[descriptor_pool.DescriptorPool]) -> FileDescriptor:
+    for pool in more:
+        try:
+            return pool.FindFileContainingSymbol(service)
+        except KeyError:
+            continue
+    return descriptor_pool.Default().FindFileContainingSymbol(service)
 
 
 def _add_file(pool: descriptor_pool.DescriptorPool, file: FileDescriptor) -> None:

@@ -26,6 +26,9 @@ from ..interceptors.metrics import count_calls
 from ..jobs.desk import JobDesk
 from ..metrics import ServerMetrics
 from ..prediction import Prediction
+from ..protocols.open_inference.registration import SERVICE as OPEN_INFERENCE
+from ..protocols.open_inference.registration import add_open_inference
+from ..protocols.open_inference.v2.pool import POOL as OPEN_INFERENCE_POOL
 from ..runners import RunnerRegistry
 from ..settings import Settings
 from ..training import Training
@@ -106,8 +109,11 @@ async def add_services(server: Any, domain: Domain, *, settings: Settings, metri
     job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     artifacts = ArtifactServicer(domain.tree, domain.blobs, limits)
     artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(artifacts, server)
-    health = Health([*SERVICES, *(f"runners/{runner.info.id}" for runner in domain.runners.all())])
+    health = Health([*SERVICES, OPEN_INFERENCE, *(f"runners/{runner.info.id}" for runner in domain.runners.all())])
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    add_open_inference(
+        server, prediction=domain.prediction, tree=domain.tree, limits=limits, metrics=metrics, is_serving=health.is_serving
+    )
     if settings.reflection:
-        add_reflection(server, [*SERVICES, HEALTH])
+        add_reflection(server, [*SERVICES, OPEN_INFERENCE, HEALTH], OPEN_INFERENCE_POOL)
     return health
