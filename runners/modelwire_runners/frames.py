@@ -1,16 +1,20 @@
 """Frames on their way into a runner's functions and back out."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from .mixed import is_mixed, mixed_array, mixed_values
 
 # The column that an array or list of bare values becomes.
 VALUES_COLUMN = "prediction"
+# Numbers of the machine's own byte order.
+_PLAIN = frozenset(np.dtype(code) for code in ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
+_PLAIN_TYPES = frozenset(pa.from_numpy_dtype(kind) for kind in _PLAIN)
 
 
 class FrameLibrary(StrEnum):
@@ -19,10 +23,45 @@ class FrameLibrary(StrEnum):
     PANDAS = "pandas"
     PYARROW = "pyarrow"
     POLARS = "polars"
+    NUMPY = "numpy"
+
+
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+# Columns of numbers by name, without gaps.
+Columns = dict[str, np.ndarray[tuple[int], np.dtype[Any]]]
+
+
+class Frame(Protocol):
+    """A frame that is not yet of any library."""
+
+    @property
+    def num_rows(self) -> int: ...
+    def table(self) -> pa.Table: ...
+    def matrix(self) -> Matrix: ...
+
+
+class TableFrame:
+    """A table as a frame. Its matrix has the columns `inputs`, or all."""
+
+    __slots__ = ("_inputs", "_table")
+
+    def __init__(self, table: pa.Table, inputs: Sequence[str] | None = None) -> None:
+        self._table = table
+        self._inputs = inputs
+
+    @property
+    def num_rows(self) -> int:
+        return int(self._table.num_rows)
+
+    def table(self) -> pa.Table:
+        return self._table
+
+    def matrix(self) -> Matrix:
+        return to_matrix(self._table if self._inputs is None else self._table.select(self._inputs))
 
 
 def library_wanted(function: Callable[..., Any], parameter: str) -> FrameLibrary:
-    """What the annotation of a parameter asks for: pandas unless it names pyarrow's Table or polars' DataFrame."""
+    """What the annotation of a parameter asks for: pandas unless it names pyarrow's Table, polars' DataFrame or numpy's array."""
     found = inspect.signature(function).parameters.get(parameter)
     annotation = found.annotation if found is not None else inspect.Parameter.empty
     text = annotation if isinstance(annotation, str) else f"{getattr(annotation, '__module__', '')}.{annotation}"
@@ -30,21 +69,44 @@ def library_wanted(function: Callable[..., Any], parameter: str) -> FrameLibrary
         return FrameLibrary.PYARROW
     if "polars" in text or text.startswith("pl."):
         return FrameLibrary.POLARS
+    if "numpy" in text or text.startswith(("np.", "npt.")):
+        return FrameLibrary.NUMPY
     return FrameLibrary.PANDAS
 
 
-def to_library(table: pa.Table, library: FrameLibrary) -> Any:
-    """The table as a frame of the library. What a function does to it never reaches the table's own buffers."""
+def to_library(frame: Frame, library: FrameLibrary) -> Any:
+    """The frame as one of the library. What a function does to it never reaches the buffers that it came in."""
+    if library is FrameLibrary.NUMPY:
+        return frame.matrix()
+    table = frame.table()
     if library is FrameLibrary.PYARROW:
         return table
     if library is FrameLibrary.POLARS:
         import polars
 
-        frame = polars.from_arrow(table)
+        polar = polars.from_arrow(table)
         # polars gives a name to a column that has an empty one.
-        frame.columns = table.column_names  # type: ignore[union-attr]
-        return frame
+        polar.columns = table.column_names  # type: ignore[union-attr]
+        return polar
     return _to_pandas(table)
+
+
+def to_matrix(table: pa.Table) -> Matrix:
+    """The columns of a table side by side as float64, nulls as NaN; not to be written to. Raises TypeError for columns that hold no
+    numbers."""
+    matrix = np.empty((table.num_rows, table.num_columns), order="F")
+    for place, column in enumerate(table.columns):
+        matrix[:, place] = _numbers(table.column_names[place], column)
+    matrix.flags.writeable = False
+    return matrix
+
+
+def _numbers(name: str, column: pa.ChunkedArray) -> Any:
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
+        hint = "annotate the parameter with pyarrow.Table or another library's frame instead of numpy.ndarray"
+        raise TypeError(f"the column {name!r} of type {kind} has no place in a matrix of numbers: {hint}")
+    return (column if column.null_count == 0 and not pa.types.is_decimal(kind) else column.cast(pa.float64())).to_numpy()
 
 
 def _to_pandas(table: pa.Table) -> Any:
@@ -75,6 +137,33 @@ def to_table(result: Any) -> pa.Table:
     if isinstance(result, list) and result and all(isinstance(row, Mapping) for row in result):
         return pa.Table.from_pylist(result)
     return _from_values(result)
+
+
+def to_columns(result: Any) -> Columns | None:
+    """What a predict function returned, as columns of numbers: an array, a dict of arrays, or a plain table of numbers without gaps. None
+    for all else, which to_table() understands."""
+    if isinstance(result, np.ndarray):
+        return {VALUES_COLUMN: result} if _is_plain(result) else None
+    if isinstance(result, pa.Table):
+        return _columns_of(result)
+    if type(result) is dict and result and all(isinstance(name, str) and _is_plain(values) for name, values in result.items()):
+        return result if len({len(values) for values in result.values()}) == 1 else None
+    return None
+
+
+def _is_plain(values: Any) -> bool:
+    return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "fiu" and values.dtype in _PLAIN
+
+
+def _columns_of(table: pa.Table) -> Columns | None:
+    schema = table.schema
+    if schema.metadata or not schema.names or len(set(schema.names)) < len(schema.names):
+        return None
+    if not all(field.type in _PLAIN_TYPES and field.nullable and not field.metadata for field in schema):
+        return None
+    if any(column.num_chunks != 1 or column.null_count for column in table.columns):
+        return None
+    return {name: column.chunk(0).to_numpy() for name, column in zip(schema.names, table.columns, strict=True)}
 
 
 def _from_frame(frame: Any) -> pa.Table:

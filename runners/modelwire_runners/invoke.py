@@ -2,19 +2,21 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import pyarrow as pa
 
 from .context import RunContext
 from .diagnostics import ValidationDiagnostic
-from .frames import library_wanted, to_library, to_table
+from .frames import Columns, Frame, FrameLibrary, TableFrame, library_wanted, to_columns, to_library, to_table
 from .runner import BaseModelRunner, optional_arguments
 
 Runner = BaseModelRunner[Any]
 Geo = dict[str, Any] | None
+_IMMUTABLE = (str, int, float, bool, type(None))
 
 
 class PredictionError(Exception):
@@ -37,24 +39,51 @@ def run_predict(
     runner: Runner, config: dict[str, Any], model: Any, historic: pa.Table, future: pa.Table, geo: Geo, context: RunContext
 ) -> pa.Table:
     """Predicts and returns the checked predictions. Raises PredictionError, and what the runner raises."""
-    with _hooks(runner):
-        function = runner.function("on_predict")
-        arguments, extra = _predict_arguments(runner, function, config, model, historic, future, geo, context)
-        return checked(runner, _wait(function(*arguments, **extra)), future.num_rows)
+    result = PredictCall(runner).run(parse(runner, config), model, TableFrame(historic), TableFrame(future), geo, context)
+    return checked(runner, result, future.num_rows)
 
 
-async def arun_predict(
-    runner: Runner, config: dict[str, Any], model: Any, historic: pa.Table, future: pa.Table, geo: Geo, context: RunContext
-) -> pa.Table:
-    """run_predict() on a running event loop, for async functions."""
-    await _called(runner.function("on_init"))
-    try:
-        function = runner.function("on_predict")
-        arguments, extra = _predict_arguments(runner, function, config, model, historic, future, geo, context)
-        result = function(*arguments, **extra)
-        return checked(runner, await result if inspect.isawaitable(result) else result, future.num_rows)
-    finally:
-        await _called(runner.function("on_cleanup"))
+class PredictCall:
+    """A runner's on_predict, looked into once and called many times. `is_async` tells whether it wants an event loop."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._function = function = runner.function("on_predict")
+        self._libraries = _library(function, "historic", 2), _library(function, "future", 3)
+        self._extra = frozenset(optional_arguments(function, geo=None, context=None))
+        hooks = [name for name in ("on_init", "on_cleanup") if _is_own(runner, name)]
+        self._hooks = runner if hooks else None
+        self.is_async = inspect.iscoroutinefunction(function)
+        # Whether it can be called where an event loop runs already.
+        self.is_plain = not self.is_async and not any(inspect.iscoroutinefunction(runner.function(name)) for name in hooks)
+
+    @property
+    def wants_matrix(self) -> bool:
+        return self._libraries[1] is FrameLibrary.NUMPY
+
+    def run(self, config: Any, model: Any, historic: Frame, future: Frame, geo: Geo, context: RunContext) -> Any:
+        """What the function returned. Raises what it raises."""
+        if self._hooks is None:
+            return _wait(self._call(config, model, historic, future, geo, context))
+        with _hooks(self._hooks):
+            return _wait(self._call(config, model, historic, future, geo, context))
+
+    async def arun(self, config: Any, model: Any, historic: Frame, future: Frame, geo: Geo, context: RunContext) -> Any:
+        """run() on a running event loop, for async functions."""
+        if self._hooks is not None:
+            await _called(self._hooks.function("on_init"))
+        try:
+            result = self._call(config, model, historic, future, geo, context)
+            return await result if inspect.isawaitable(result) else result
+        finally:
+            if self._hooks is not None:
+                await _called(self._hooks.function("on_cleanup"))
+
+    def _call(self, config: Any, model: Any, historic: Frame, future: Frame, geo: Geo, context: RunContext) -> Any:
+        frames = to_library(historic, self._libraries[0]), to_library(future, self._libraries[1])
+        if not self._extra:
+            return self._function(config, model, *frames)
+        given = {"geo": geo, "context": context}
+        return self._function(config, model, *frames, **{name: given[name] for name in self._extra})
 
 
 def run_validate_train(runner: Runner, config: dict[str, Any], data: pa.Table, geo: Geo) -> list[ValidationDiagnostic]:
@@ -79,42 +108,70 @@ def parse(runner: Runner, config: dict[str, Any]) -> Any:
     return runner.config_schema.model_validate(config)
 
 
+class ParsedConfig:
+    """A config that was parsed once. Each call gets a copy of its own, which it may change."""
+
+    def __init__(self, runner: Runner, config: dict[str, Any]) -> None:
+        self._config = parse(runner, config)
+        values = self._config.__dict__
+        self._mutable = [name for name, value in values.items() if not isinstance(value, _IMMUTABLE)]
+        others = (self._config.__pydantic_extra__ or {}).values()
+        self._is_flat = self._config.__pydantic_private__ is None and all(isinstance(one, _IMMUTABLE) for one in others)
+
+    def copy(self) -> Any:
+        if not self._is_flat:
+            return self._config.model_copy(deep=True)
+        copy = self._config.model_copy()
+        for name in self._mutable:
+            copy.__dict__[name] = deepcopy(copy.__dict__[name])
+        return copy
+
+
+def answer_of(runner: Runner, result: Any, rows: int) -> Columns | pa.Table:
+    """The predictions, checked as checked() does: columns of numbers where they are nothing else, so that no table need be made."""
+    columns = to_columns(result)
+    if columns is None:
+        return checked(runner, result, rows)
+    _check_rules(runner, list(columns), len(next(iter(columns.values()))), rows)
+    return columns
+
+
 def checked(runner: Runner, result: Any, rows: int) -> pa.Table:
     """The predictions as a table. Raises PredictionError when they break a rule."""
     try:
         table = to_table(result)
     except (TypeError, pa.ArrowException) as error:
         raise PredictionError("type", f"the runner returned something that is no frame: {error}") from error
-    if runner.same_rows and table.num_rows != rows:
-        raise PredictionError("row_count", f"the runner returned {table.num_rows} rows for the {rows} rows of `future`")
-    repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if repeated:
-        raise PredictionError("columns", f"the runner returned columns of the same name: {', '.join(repeated)}")
-    missing = [name for name in runner.prediction_columns if name not in table.column_names]
-    if missing:
-        raise PredictionError("columns", f"the runner did not return the columns {', '.join(missing)}")
+    _check_rules(runner, table.column_names, table.num_rows, rows)
     return table
 
 
-def _predict_arguments(
-    runner: Runner,
-    function: Callable[..., Any],
-    config: dict[str, Any],
-    model: Any,
-    historic: pa.Table,
-    future: pa.Table,
-    geo: Geo,
-    context: RunContext,
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    frames = (_frame(function, "historic", 2, historic), _frame(function, "future", 3, future))
-    return (parse(runner, config), model, *frames), optional_arguments(function, geo=geo, context=context)
+def _check_rules(runner: Runner, names: Sequence[str], found: int, rows: int) -> None:
+    if runner.same_rows and found != rows:
+        raise PredictionError("row_count", f"the runner returned {found} rows for the {rows} rows of `future`")
+    if len(set(names)) < len(names):
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        raise PredictionError("columns", f"the runner returned columns of the same name: {', '.join(repeated)}")
+    missing = [name for name in runner.prediction_columns if name not in names]
+    if missing:
+        raise PredictionError("columns", f"the runner did not return the columns {', '.join(missing)}")
 
 
 def _frame(function: Callable[..., Any], name: str, position: int, table: pa.Table) -> Any:
-    """The table as the function wants it, whatever the function calls the parameter."""
+    """The table as the function wants it."""
+    return to_library(TableFrame(table), _library(function, name, position))
+
+
+def _is_own(runner: Runner, hook: str) -> bool:
+    """Whether there is anything to be called."""
+    function = runner.function(hook)
+    return getattr(function, "__func__", function) is not getattr(BaseModelRunner, hook)
+
+
+def _library(function: Callable[..., Any], name: str, position: int) -> FrameLibrary:
+    """Whose frame the function wants there, whatever it calls the parameter."""
     names = list(inspect.signature(function).parameters)
-    called = name if name in names or position >= len(names) else names[position]
-    return to_library(table, library_wanted(function, called))
+    return library_wanted(function, name if name in names or position >= len(names) else names[position])
 
 
 @contextmanager

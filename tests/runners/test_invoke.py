@@ -12,9 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwire_runners import BaseConfig, BaseModelRunner, FunctionalModelRunner, RunCanceled, RunContext, RunnerInfo
+from modelwire_runners.frames import FrameLibrary, TableFrame, library_wanted, to_columns, to_library, to_matrix, to_table
 from modelwire_runners.invoke import (
+    ParsedConfig,
+    PredictCall,
     PredictionError,
-    arun_predict,
+    answer_of,
+    parse,
     run_predict,
     run_train,
     run_validate_predict,
@@ -41,6 +45,12 @@ def functional(**functions: Any) -> FunctionalModelRunner:
 
 def predict(runner: BaseModelRunner[Any], future: pa.Table = TABLE, model: Any = None) -> pa.Table:
     return run_predict(runner, {}, model, NOTHING, future, None, RunContext())
+
+
+def predict_on_a_loop(runner: BaseModelRunner[Any]) -> Any:
+    """What on_predict returns where an event loop runs already."""
+    call = PredictCall(runner)
+    return asyncio.run(call.arun(parse(runner, {}), None, TableFrame(NOTHING), TableFrame(TABLE), None, RunContext()))
 
 
 def test_the_model_of_train_reaches_predict_and_the_config_has_its_class() -> None:
@@ -70,7 +80,7 @@ def test_async_functions_run_on_a_loop_of_their_own_or_on_the_callers() -> None:
     runner = functional(on_train=train, on_predict=echo)
     assert run_train(runner, {}, TABLE, None, RunContext()) == 3
     assert predict(runner) == TABLE
-    assert asyncio.run(arun_predict(runner, {}, None, NOTHING, TABLE, None, RunContext())) == TABLE
+    assert predict_on_a_loop(runner) == TABLE
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -102,7 +112,7 @@ def test_hooks_run_once_around_each_run_also_when_it_fails(fails: bool) -> None:
     else:
         run_train(runner, {}, TABLE, None, RunContext())
         predict(runner)
-        asyncio.run(arun_predict(runner, {}, None, NOTHING, TABLE, None, RunContext()))
+        predict_on_a_loop(runner)
         assert calls == ["init", "train", "cleanup", *["init", "predict", "cleanup"] * 2]
 
 
@@ -245,3 +255,108 @@ def test_values_survive_the_way_through_a_runner(data: st.DataObject) -> None:
         through_polars = predict(functional(on_predict=in_polars), table)
         assert through_polars.column_names == names
         assert through_polars.to_pydict() == table.to_pydict()
+
+
+NUMBERS = pa.table({"x": [1, 2], "y": pa.array([0.5, None]), "z": [True, False]})
+
+
+def array(config: BaseConfig, model: Any, historic: np.ndarray, future: np.ndarray) -> np.ndarray:
+    return future
+
+
+def text_annotation(config: BaseConfig, model: Any, historic: "np.ndarray", future: "np.typing.NDArray[np.float64]") -> Any:
+    return future
+
+
+@pytest.mark.parametrize("function", [array, text_annotation])
+def test_an_array_is_given_to_functions_that_ask_for_one(function: Any) -> None:
+    assert library_wanted(function, "historic") == library_wanted(function, "future") == FrameLibrary.NUMPY
+    matrix = to_library(TableFrame(NUMBERS), FrameLibrary.NUMPY)
+    np.testing.assert_array_equal(matrix, [[1, 0.5, 1], [2, np.nan, 0]])
+    assert matrix.dtype == np.float64
+    assert not matrix.flags.writeable
+
+
+def test_the_columns_of_an_array_are_those_asked_for() -> None:
+    np.testing.assert_array_equal(TableFrame(NUMBERS, ["z", "x"]).matrix(), [[1, 1], [0, 2]])
+    assert to_matrix(NUMBERS.slice(0, 0)).shape == (0, 3)
+    assert to_matrix(pa.table({"d": [decimal.Decimal("1.25")], "h": np.array([2], "f2")})).tolist() == [[1.25, 2]]
+
+
+def test_text_has_no_place_in_an_array() -> None:
+    with pytest.raises(TypeError, match="column 'name' of type string"):
+        to_matrix(TABLE)
+
+
+def test_the_runner_is_looked_into_once() -> None:
+    class Hooked(BaseModelRunner[Config]):
+        async def on_init(self) -> None: ...
+        def on_train(self, config: Config, data: Any, geo: Any = None) -> Any: ...
+        def on_predict(self, config: Config, model: Any, historic: Any, future: np.ndarray, geo: Any = None) -> Any: ...
+
+    async def later(config: BaseConfig, model: Any, historic: Any, future: Any) -> Any:
+        return future
+
+    call = PredictCall(Hooked())
+    assert (call.wants_matrix, call.is_async, call.is_plain) == (True, False, False)
+    call = PredictCall(functional(on_predict=later))
+    assert (call.wants_matrix, call.is_async, call.is_plain) == (False, True, False)
+    assert PredictCall(functional()).is_plain
+
+
+def test_each_call_has_a_config_of_its_own() -> None:
+    runner = functional(config_schema=Config)
+    for data in ({"names": ["a"]}, {"deep": {"names": ["a"]}}, {"additional_continuous_covariates": ["a"]}, {"factor": 3.0}):
+        parsed = ParsedConfig(runner, data)
+        first = parsed.copy()
+        assert first == parse(runner, data)
+        first.additional_continuous_covariates.append("b")
+        first.factor = 5.0
+        for value in (first.__pydantic_extra__ or {}).values():
+            value.clear()
+        assert parsed.copy() == parse(runner, data)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        np.array([1.0, 2.0]),
+        np.array([[1, 2], [3, 4]])[:, 1],
+        {"a": np.array([1, 2], "i4"), "b": np.array([0.5, 1.5], "f4")},
+        pa.table({"a": [1, 2], "b": [0.5, 1.5]}),
+    ],
+)
+def test_columns_of_numbers_need_no_table(result: Any) -> None:
+    answer = answer_of(functional(), result, 2)
+    assert isinstance(answer, dict)
+    assert pa.table(answer) == to_table(result)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        [1.0, 2.0],
+        np.array(["a", "b"]),
+        np.array(["2026-01-01", "2026-01-02"], "M8[s]"),
+        {"a": np.array([1.0, 2.0]), "b": [1, 2]},
+        pd.DataFrame({"a": [1.0, 2.0]}),
+        pa.table({"a": [1.0, None]}),
+        pa.table({"a": [1.0, 2.0]}).replace_schema_metadata({"k": "v"}),
+        pa.table([[1.0, 2.0]], schema=pa.schema([pa.field("a", pa.float64(), nullable=False)])),
+        pa.table({"a": pa.array([1, 2], pa.timestamp("s"))}),
+        pa.table({"a": pa.chunked_array([[1.0], [2.0]])}),
+    ],
+)
+def test_all_else_becomes_a_table(result: Any) -> None:
+    assert to_columns(result) is None
+    assert answer_of(functional(), result, 2) == to_table(result)
+
+
+@pytest.mark.parametrize("result", [np.array([1.0]), {"a": np.array([1.0])}, pa.table({"a": [1.0]})])
+def test_columns_keep_the_rules_that_tables_keep(result: Any) -> None:
+    with pytest.raises(PredictionError) as caught:
+        answer_of(functional(), result, 2)
+    assert caught.value.rule == "row_count"
+    with pytest.raises(PredictionError) as caught:
+        answer_of(functional(prediction_columns=["sample_0"]), result, 1)
+    assert caught.value.rule == "columns"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelwire_runners.frames import FrameLibrary, to_library, to_table
+from modelwire_runners.frames import FrameLibrary, TableFrame, to_library, to_table
 from modelwire_runners.mixed import MIXED, mixed_array, mixed_values
 from modelwire_runners.tables import read_csv, write_csv
 
@@ -50,7 +50,7 @@ def test_a_text_of_others_that_is_no_json_stays_a_text() -> None:
 
 
 def test_pandas_has_the_values_and_gives_them_back() -> None:
-    frame = to_library(TABLE, FrameLibrary.PANDAS)
+    frame = to_library(TableFrame(TABLE), FrameLibrary.PANDAS)
     assert frame["mixed"].tolist() == VALUES
     assert list(map(type, frame["mixed"])) == list(map(type, VALUES))
     again = to_table(frame[frame["n"] > 1])
@@ -61,7 +61,7 @@ def test_pandas_has_the_values_and_gives_them_back() -> None:
 
 @pytest.mark.parametrize("library", [FrameLibrary.PYARROW, FrameLibrary.POLARS])
 def test_other_libraries_pass_the_column_on(library: FrameLibrary) -> None:
-    again = to_table(to_library(TABLE, library))
+    again = to_table(to_library(TableFrame(TABLE), library))
     assert mixed_values(again.column("mixed")) == VALUES
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from modelwire_runners import RunContext
-from modelwire_runners.invoke import PredictionError, arun_predict, run_predict
+from modelwire_runners.frames import TableFrame
+from modelwire_runners.invoke import PredictCall, PredictionError, checked, parse, run_predict
 
 from ..errors import InvalidPrediction, MemoryLimit, ModelwireError, Overloaded, RunnerFailed
 from .models import LoadedModel
@@ -90,7 +91,10 @@ class Predictor:
                     run_info=run_info,
                 )
             if inspect.iscoroutinefunction(model.runner.on_predict):
-                return await arun_predict(*arguments)
+                frames = TableFrame(historic), TableFrame(future)
+                call = PredictCall(model.runner)
+                result = await call.arun(parse(model.runner, config), model.model, *frames, geo, RunContext(run_info=run_info))
+                return checked(model.runner, result, future.num_rows)
             return await asyncio.get_running_loop().run_in_executor(self._threads, run_predict, *arguments)
         except ModelwireError:
             raise
