@@ -12,10 +12,12 @@ from structlog.typing import Processor
 _tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
-def configure_logs(level: str = "info", format: Literal["console", "json"] = "console") -> None:
-    """Sets up logging for the whole process, to standard error. Whatever is bound to structlog's contextvars is in every line."""
+def configure_logs(level: str = "info", format: Literal["console", "json"] = "console", **always: str) -> None:
+    """Sets up logging for the whole process, to standard error. Whatever is bound to structlog's contextvars is in every line, and so is
+    what is given here."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        lambda logger, method, event: {**always, **event},
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on. 0.0.0.0 means every network interface.")
     grpc_port: Port = Field(50051, description="The gRPC port. 0 means a free one.")
     http_port: Port = Field(8000, description="The HTTP port: REST, health and metrics. 0 means a free one.")
+    workers: Annotated[int, Field(ge=1, le=512)] = Field(
+        1, description="So many processes serve callers, on the same ports. 1: everything is done by one process."
+    )
+    worker_timeout: Seconds = Field(30.0, description="With several: one whose event loop stands still for so long is replaced.")
     data_dir: Path = Field(Path("modelwire-data"), description="The folder for the database and all content.")
     database_url: str = Field(
         "",
@@ -136,7 +140,8 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(10.0, ge=0, allow_inf_nan=False, description="So long may calls and jobs take to end at shutdown.")
     max_connection_age: Seconds = Field(
-        3600.0, description="Clients are asked to connect anew after so long, so that load spreads."
+        3600.0,
+        description="Clients are asked to connect anew after so long, so that load spreads; with several workers after a minute.",
     )
     max_connection_age_grace: Seconds = Field(600.0, description="So long may calls on such a connection take to end.")
     max_concurrent_rpcs: Count | None = Field(None, description="More calls at once are refused. Unset: no limit.")
