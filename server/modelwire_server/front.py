@@ -11,6 +11,7 @@ from .gateway.alone import options_of
 from .gateway.http import http_app
 from .gateway.inside import InsideCalls, Registered
 from .gateway.methods import contract_methods
+from .gateway.open_inference.routes import open_inference_routes
 from .gateway.pages import pages
 from .gateway.system import Check
 from .gateway.transcoding import Transcoder
@@ -62,10 +63,11 @@ async def open_front(
     health = await add_services(services, domain, settings=settings, metrics=metrics)
     calls = InsideCalls(services.handlers, server_interceptors(settings, metrics))
     grpc_port = bind(server, settings)
+    options = options_of(settings)
     app = http_app(
         checks=checks,
         metrics=page or metrics,
-        transcoder=Transcoder(calls, contract_methods(), options_of(settings)),
-        pages=pages(calls, extra_fields=settings.rest_extra_fields),
+        transcoder=Transcoder(calls, contract_methods(), options),
+        pages=[*pages(calls, extra_fields=settings.rest_extra_fields), *open_inference_routes(calls, options)],
     )
     return Front(server=server, http=HttpServer(app, settings, http_socket), calls=calls, health=health, grpc_port=grpc_port)

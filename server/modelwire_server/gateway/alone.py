@@ -19,6 +19,7 @@ from ..settings import Settings
 from .exchange import Options
 from .http import http_app
 from .methods import contract_methods
+from .open_inference.routes import open_inference_routes
 from .pages import pages
 from .remote import RemoteCalls
 from .system import Unwell
@@ -33,6 +34,7 @@ def options_of(settings: Settings) -> Options:
         extra_fields=settings.rest_extra_fields,
         info_profile=settings.rest_info_profile,
         max_body_bytes=settings.max_http_body_bytes,
+        max_tensor_bytes=settings.max_predict_bytes,
         forwarded_headers=tuple(name.lower() for name in settings.forwarded_headers),
     )
 
@@ -49,14 +51,15 @@ async def forwarding(
     )
     async with channel:
         calls = RemoteCalls(channel)
-        transcoder = Transcoder(calls, contract_methods(), options_of(settings))
+        options = options_of(settings)
+        transcoder = Transcoder(calls, contract_methods(), options)
         checks = {"server": lambda: check_server(channel)}
         http = HttpServer(
             http_app(
                 checks=checks,
                 metrics=ServerMetrics(),
                 transcoder=transcoder,
-                pages=pages(calls, extra_fields=settings.rest_extra_fields),
+                pages=[*pages(calls, extra_fields=settings.rest_extra_fields), *open_inference_routes(calls, options)],
             ),
             settings,
         )

@@ -25,6 +25,11 @@ def media_type(value: str | None) -> str:
 async def whole(request: Request, limit: int) -> bytes:
     """The body. Raises Problem above the limit, ClientDisconnect."""
     check_encoding(request)
+    return await collected(request, limit)
+
+
+async def collected(request: Request, limit: int) -> bytes:
+    """The body as it came, whatever it is encoded in. Raises Problem above the limit, ClientDisconnect."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise too_large(limit)

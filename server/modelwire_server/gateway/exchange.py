@@ -34,6 +34,7 @@ class Options:
     extra_fields: bool = False
     info_profile: int = 1
     max_body_bytes: int = 64 << 20
+    max_tensor_bytes: int = 256 << 20
     forwarded_headers: tuple[str, ...] = ()
 
 
@@ -126,23 +127,7 @@ class Exchange:
 
     async def unless_gone(self, work: Awaitable[T]) -> T:
         """Does work as long as the client waits for it. Raises ClientDisconnect when it has left."""
-        doing = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(self._gone())
-        try:
-            await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not doing.done():
-                raise ClientDisconnect
-            return doing.result()
-        finally:
-            gone.cancel()
-            if doing.cancel():
-                await asyncio.wait({doing})
-
-    async def _gone(self) -> None:
-        """Returns when the client has left; not before the body has come, since whoever reads it learns of it first."""
-        await self._read.wait()
-        while (await self.request.receive())["type"] != "http.disconnect":
-            pass
+        return await unless_gone(self.request, work, self._read)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes. Raises ClientDisconnect."""
@@ -156,6 +141,30 @@ class Exchange:
         if status == 204:
             return Response(status_code=204, headers=headers)
         return Response(to_json(value), status, headers=headers, media_type=JSON)
+
+
+async def unless_gone(request: Request, work: Awaitable[T], read: asyncio.Event | None = None) -> T:
+    """Does work as long as the client waits for it. Raises ClientDisconnect when it has left. Whoever reads the body learns of that
+    first; `read` is set when that is done, if it is not yet."""
+    doing = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request, read))
+    try:
+        await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise ClientDisconnect
+        return doing.result()
+    finally:
+        gone.cancel()
+        if doing.cancel():
+            await asyncio.wait({doing})
+
+
+async def _gone(request: Request, read: asyncio.Event | None) -> None:
+    """Returns when the client has left."""
+    if read is not None:
+        await read.wait()
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _is_large(request: Request) -> bool:

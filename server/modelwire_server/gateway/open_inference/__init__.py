@@ -1,0 +1,1 @@
+"""The Open Inference Protocol over HTTP, below /v2: bodies become the messages of its service, and back."""
