@@ -38,6 +38,8 @@ from .metrics import ServerMetrics
 from .orchestration.orchestrator import Orchestrator
 from .orchestration.registration import Registration, Rhythm, own_url, url_of
 from .prediction import Prediction
+from .registry.catalog import ModelCatalog
+from .registry.following import Following
 from .runners import RunnerRegistry
 from .services.registration import Domain
 from .settings import Settings
@@ -85,6 +87,7 @@ class Parts:
     predictor: Predictor
     dispatcher: Dispatcher
     upkeep: Upkeep
+    following: Following
     listener: Listener
     job_metrics: JobMetrics
 
@@ -154,6 +157,7 @@ def assemble(ground: Ground) -> Parts:
     queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs, max_pending_of=limits)
     configs = ConfigCatalog(database, runners, forget)
     tree = ArtifactTree(database, blobs, runners.hierarchy, forget)
+    following = Following(database)
     models = ModelCache(tree=tree, blobs=blobs, runners=runners, max_bytes=settings.model_memory_bytes)
     predictor = predictor_of(ground)
     timeout = settings.job_timeout
@@ -185,6 +189,7 @@ def assemble(ground: Ground) -> Parts:
         training=training,
         prediction=prediction,
         jobs=JobDesk(database, hub, dispatcher.stop),
+        registry=ModelCatalog(database=database, tree=tree, runners=runners, models=models, following=following),
         validator=Validator(runners=runners, configs=configs, tree=tree, models=models),
     )
     return Parts(
@@ -195,7 +200,8 @@ def assemble(ground: Ground) -> Parts:
         predictor=predictor,
         dispatcher=dispatcher,
         upkeep=upkeep_of(ground, forget),
-        listener=listener_of(database, hub, dispatcher, models),
+        following=following,
+        listener=listener_of(database, hub, dispatcher, models, following),
         job_metrics=job_metrics,
     )
 
@@ -223,15 +229,22 @@ def upkeep_of(ground: Ground, on_deleted: Callable[[Sequence[str]], None]) -> Up
     return Upkeep(ground.database, ground.blobs, retention, interval=interval, on_deleted=on_deleted)
 
 
-def listener_of(database: Database, hub: JobHub, dispatcher: Dispatcher, models: ModelCache) -> Listener:
+def listener_of(database: Database, hub: JobHub, dispatcher: Dispatcher, models: ModelCache, following: Following) -> Listener:
     """Hears what other servers on the database have to tell."""
+
+    def on_gap() -> None:
+        hub.notify_all()
+        following.notice()
+
     acts: dict[Topic, Callable[[str], None]] = {
         Topic.JOB: hub.notify,
         Topic.WORK: lambda _: hub.work.set(),
         Topic.STOP: dispatcher.stop,
         Topic.GONE: models.forget,
+        Topic.MODELS: lambda _: following.notice(),
+        Topic.MODELS_SEEN: lambda _: following.seen(),
     }
-    return Listener(database, lambda topic, about: acts[topic](about), hub.notify_all)
+    return Listener(database, lambda topic, about: acts[topic](about), on_gap)
 
 
 def registration_of(settings: Settings) -> Registration | None:
@@ -271,6 +284,8 @@ async def begin_work(stack: AsyncExitStack, parts: Parts) -> None:
     for part in (parts.listener, parts.domain.jobs, parts.upkeep):
         part.start()
         stack.push_async_callback(part.close)
+    await parts.following.start()
+    stack.push_async_callback(parts.following.close)
     await parts.dispatcher.start()
 
 

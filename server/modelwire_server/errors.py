@@ -177,6 +177,14 @@ class NotARoot(PreconditionFailed):
     reason = "NOT_A_ROOT"
 
 
+class ModelInUse(PreconditionFailed):
+    reason = "MODEL_IN_USE"
+
+
+class NothingToRollBack(PreconditionFailed):
+    reason = "NOTHING_TO_ROLL_BACK"
+
+
 class RunnerNotServed(PreconditionFailed):
     reason = "RUNNER_NOT_SERVED"
 

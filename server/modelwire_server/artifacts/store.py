@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ..configs.store import has_tags
 from ..database.engine import Transaction
 from ..database.notifications import Topic, notify
-from ..database.tables import artifact_inputs, artifacts, jobs
+from ..database.tables import artifact_inputs, artifacts, jobs, model_versions, models
 from ..paging import Page, PageRequest
 from .model import WORKSPACE, Artifact, ArtifactInput, Blob
 
@@ -45,6 +45,17 @@ def get(tx: Transaction, artifact_id: str) -> Artifact | None:
 
 def exists(tx: Transaction, artifact_id: str) -> bool:
     return tx.execute(sa.select(artifacts.c.id).where(artifacts.c.id == artifact_id)).one_or_none() is not None
+
+
+def registered(tx: Transaction, path: str) -> dict[str, str]:
+    """Which artifacts of the subtree at a path are versions of registered models, and of which: `weather/3`."""
+    query = (
+        sa.select(artifacts.c.id, models.c.name, model_versions.c.version)
+        .join(model_versions, model_versions.c.artifact_id == artifacts.c.id)
+        .join(models, models.c.id == model_versions.c.model_id)
+        .where(below(path))
+    )
+    return {row.id: f"{row.name}/{row.version}" for row in tx.execute(query)}
 
 
 def path_of(tx: Transaction, artifact_id: str) -> str:

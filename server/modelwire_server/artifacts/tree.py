@@ -19,6 +19,7 @@ from ..errors import (
     ArtifactNotFound,
     DigestMismatch,
     FieldViolation,
+    ModelInUse,
     NoContent,
     NotLinked,
     ParentNotFound,
@@ -200,10 +201,12 @@ class ArtifactTree:
         return await self._database.write(update)
 
     async def delete(self, artifact_id: str, *, request_id: str = "") -> None:
-        """Deletes one artifact; its children become roots. Raises ArtifactNotFound."""
+        """Deletes one artifact; its children become roots. Raises ArtifactNotFound, ModelInUse."""
 
         def delete(tx: Transaction) -> dict[str, Any]:
             self._get(tx, artifact_id)
+            if name := store.registered(tx, store.path_of(tx, artifact_id)).get(artifact_id):
+                raise in_use({artifact_id: name})
             store.delete(tx, artifact_id)
             return {}
 
@@ -280,6 +283,13 @@ def check_depth(level: int) -> None:
 
 def not_found(artifact_id: str) -> ArtifactNotFound:
     return ArtifactNotFound(f"Artifact {artifact_id} not found", artifact=artifact_id)
+
+
+def in_use(names: dict[str, str]) -> ModelInUse:
+    """That artifacts cannot be deleted, since they are versions of registered models."""
+    artifact_id, name = next(iter(names.items()))
+    message = f"artifact {artifact_id} is the model {name}: forget that version first, then the artifact can be deleted"
+    return ModelInUse(message, model=name)
 
 
 def _taken(artifact_id: str) -> AlreadyExists:

@@ -8,6 +8,7 @@ import pydantic
 
 from ..artifacts import store as artifacts
 from ..artifacts.model import Artifact
+from ..artifacts.tree import in_use
 from ..clock import now
 from ..database.engine import Database, Transaction
 from ..database.once import once
@@ -99,7 +100,7 @@ class ConfigCatalog:
         return await self._database.write(update)
 
     async def delete(self, config_id: str, *, request_id: str = "") -> None:
-        """Deletes a config and the artifact trees that are linked to it. Raises ConfigNotFound."""
+        """Deletes a config and the artifact trees that are linked to it. Raises ConfigNotFound, ModelInUse."""
         answer = await self._database.write(
             lambda tx: once(tx, "config.delete", request_id, config_id, lambda: self._delete(tx, config_id))
         )
@@ -148,7 +149,11 @@ class ConfigCatalog:
         return {"id": config_id}
 
     def _delete(self, tx: Transaction, config_id: str) -> dict[str, Any]:
-        deleted = [gone for root in store.linked_roots(tx, config_id) for gone in artifacts.delete_tree(tx, root)]
+        roots = store.linked_roots(tx, config_id)
+        for root in roots:
+            if names := artifacts.registered(tx, artifacts.path_of(tx, root)):
+                raise in_use(names)
+        deleted = [gone for root in roots for gone in artifacts.delete_tree(tx, root)]
         if not store.delete(tx, config_id):
             raise ConfigNotFound(f"Config {config_id} not found", config=config_id)
         return {"artifacts": deleted}

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 from sqlalchemy.engine import Dialect
 
@@ -95,6 +96,66 @@ config_artifacts = Table(
     metadata,
     Column("artifact_id", Id, ForeignKey("artifacts.id", ondelete="CASCADE"), primary_key=True),
     Column("config_id", Id, ForeignKey("configs.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("description", Text, nullable=False),
+    Column("tags", JSON, nullable=False),
+    # Versions are counted here, so that a number is never given twice.
+    Column("last_version", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("model_id", Id, ForeignKey("models.id", ondelete="CASCADE"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("artifact_id", Id, ForeignKey("artifacts.id"), nullable=False, index=True),
+    # What was known of it when it was registered: algorithm, features, metrics ...
+    Column("facts", JSON, nullable=False),
+    Column("stage", String(20), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    UniqueConstraint("model_id", "version"),
+)
+
+model_aliases = Table(
+    "model_aliases",
+    metadata,
+    Column("model_id", Id, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("alias", String(50), primary_key=True),
+    Column("version", Integer, nullable=False),
+    # Where it pointed before, the latest last: what a rollback goes back to.
+    Column("history", JSON, nullable=False),
+)
+
+model_events = Table(
+    "model_events",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("time", UtcTime, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("name", String(100), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("alias", String(50), nullable=False),
+    Column("previous", Integer, nullable=False),
+)
+
+# Who answers predictions by name, up to which event each has taken notice, and until when it is believed to live without a sign.
+model_followers = Table(
+    "model_followers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("lease_until", UtcTime, nullable=False),
 )
 
 jobs = Table(

@@ -10,6 +10,7 @@ from modelwire.v1 import (
     artifact_service_pb2_grpc,
     config_service_pb2_grpc,
     job_service_pb2_grpc,
+    model_service_pb2_grpc,
     predict_service_pb2_grpc,
     runner_service_pb2_grpc,
     train_service_pb2_grpc,
@@ -29,6 +30,7 @@ from ..prediction import Prediction
 from ..protocols.open_inference.registration import SERVICE as OPEN_INFERENCE
 from ..protocols.open_inference.registration import add_open_inference
 from ..protocols.open_inference.v2.pool import POOL as OPEN_INFERENCE_POOL
+from ..registry.catalog import ModelCatalog
 from ..runners import RunnerRegistry
 from ..settings import Settings
 from ..training import Training
@@ -38,12 +40,13 @@ from .configs import ConfigServicer
 from .frames import FrameReader
 from .health import Health
 from .jobs import JobServicer
+from .models import ModelServicer
 from .predict import PredictServicer
 from .reflection import add_reflection
 from .runners import RunnerServicer
 from .train import TrainServicer
 
-SERVICES = tuple(f"modelwire.v1.{name}Service" for name in ("Runner", "Config", "Train", "Predict", "Job", "Artifact"))
+SERVICES = tuple(f"modelwire.v1.{name}Service" for name in ("Runner", "Config", "Train", "Predict", "Model", "Job", "Artifact"))
 HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 # What a message may have beyond the frame in it.
 ENVELOPE_BYTES = 1 << 20
@@ -60,6 +63,7 @@ class Domain:
     training: Training
     prediction: Prediction
     jobs: JobDesk
+    registry: ModelCatalog
     validator: Validator
 
 
@@ -106,6 +110,8 @@ async def add_services(server: Any, domain: Domain, *, settings: Settings, metri
     config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigServicer(domain.configs, domain.runners), server)
     train_service_pb2_grpc.add_TrainServiceServicer_to_server(training, server)
     predict_service_pb2_grpc.add_PredictServiceServicer_to_server(prediction, server)
+    models = ModelServicer(domain.registry, heartbeat_seconds=settings.heartbeat_seconds)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
     job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     artifacts = ArtifactServicer(domain.tree, domain.blobs, limits)
     artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(artifacts, server)

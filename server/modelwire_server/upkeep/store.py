@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ..artifacts.store import digests_of
 from ..database.engine import Database, Transaction
 from ..database.notifications import Topic, notify
-from ..database.tables import artifact_inputs, artifacts, config_artifacts, job_events, jobs, metadata
+from ..database.tables import artifact_inputs, artifacts, config_artifacts, job_events, jobs, metadata, model_versions
 from ..jobs.model import JobStatus
 from .retention import Candidate
 
@@ -31,9 +31,10 @@ def candidates(tx: Transaction) -> list[Candidate]:
 
 
 def in_use(tx: Transaction) -> set[str]:
-    """The artifacts that unfinished jobs work with or will make."""
+    """The artifacts that unfinished jobs work with or will make, and those that are models with a name."""
     query = sa.select(jobs.c.artifact_id, jobs.c.model_id).where(jobs.c.status.in_(_UNFINISHED))
-    return {artifact_id for row in tx.execute(query) for artifact_id in row if artifact_id}
+    named = set(tx.execute(sa.select(model_versions.c.artifact_id)).scalars())
+    return named | {artifact_id for row in tx.execute(query) for artifact_id in row if artifact_id}
 
 
 def unchanged(tx: Transaction, chosen: Collection[Candidate]) -> set[str]:

@@ -20,6 +20,7 @@ from modelwire.v1 import (
     artifact_service_pb2_grpc,
     config_service_pb2_grpc,
     job_service_pb2_grpc,
+    model_service_pb2_grpc,
     predict_service_pb2_grpc,
     runner_service_pb2_grpc,
     train_service_pb2_grpc,
@@ -40,6 +41,8 @@ from modelwire_server.jobs.hub import JobHub
 from modelwire_server.jobs.submission import JobQueue
 from modelwire_server.metrics import ServerMetrics
 from modelwire_server.prediction import Prediction
+from modelwire_server.registry.catalog import ModelCatalog
+from modelwire_server.registry.following import Following
 from modelwire_server.runners import RunnerRegistry
 from modelwire_server.services.health import Health
 from modelwire_server.services.registration import Domain, add_services, server_interceptors, server_options
@@ -89,19 +92,20 @@ class Edge:
         self.configs = config_service_pb2_grpc.ConfigServiceStub(self.channel)
         self.trainings = train_service_pb2_grpc.TrainServiceStub(self.channel)
         self.predictions = predict_service_pb2_grpc.PredictServiceStub(self.channel)
+        self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
         self.jobs = job_service_pb2_grpc.JobServiceStub(self.channel)
         self.artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(self.channel)
 
     async def config(self, runner_id: str = "") -> str:
         return (await self.domain.configs.create(name="test", data={}, runner_id=runner_id)).id
 
-    async def model(self, factor: int = 2, runner_id: str = "times") -> str:
-        """A trained model, as if a job had made it."""
+    async def model(self, factor: int = 2, runner_id: str = "times", content: bytes = b"") -> str:
+        """A trained model, as if a job had made it; its content may be anything."""
         model = Artifact(
             id=new_id(),
             type=MODEL_TYPE,
             content_type=PICKLE,
-            blob=await self.domain.blobs.put(cloudpickle.dumps(factor)),
+            blob=await self.domain.blobs.put(content or cloudpickle.dumps(factor)),
             inputs=(ArtifactInput("job", new_id()),),
             runner_id=runner_id,
             created_at=now(),
@@ -134,6 +138,7 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
     configs = ConfigCatalog(database, registry)
     tree = ArtifactTree(database, blobs, registry.hierarchy)
     models = ModelCache(tree=tree, blobs=blobs, runners=registry, max_bytes=1 << 30)
+    following = Following(database)
     executor = LocalExecutor(targets)
     predictor = Predictor(threads=2, max_waiting=100, scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2))
     domain = Domain(
@@ -144,11 +149,13 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
         training=Training(runners=registry, configs=configs, tree=tree, blobs=blobs, queue=queue),
         prediction=Prediction(runners=registry, tree=tree, blobs=blobs, queue=queue, models=models, predictor=predictor),
         jobs=JobDesk(database, hub, lambda job_id: None),
+        registry=ModelCatalog(database=database, tree=tree, runners=registry, models=models, following=following),
         validator=Validator(runners=registry, configs=configs, tree=tree, models=models),
     )
     server = grpc.aio.server(interceptors=server_interceptors(settings, metrics), options=server_options(settings))
     health = await add_services(server, domain, settings=settings, metrics=metrics)
     port = server.add_insecure_port("127.0.0.1:0")
+    await following.start()
     await server.start()
     await health.serving()
     try:
@@ -156,6 +163,7 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
             yield Edge(channel, domain, database, hub, queue, health, metrics, folder)
     finally:
         await server.stop(None)
+        await following.close()
         predictor.close()
         await executor.close()
         await blobs.close()

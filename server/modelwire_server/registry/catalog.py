@@ -1,0 +1,316 @@
+"""What can be done with models by name."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..artifacts.model import Artifact
+from ..artifacts.tree import ArtifactTree
+from ..clock import new_id, now
+from ..database.engine import Database, Transaction
+from ..database.once import once
+from ..errors import ModelInUse, ModelNotFound, NothingToRollBack
+from ..inference.models import ModelCache, find_model
+from ..jobs import store as jobs
+from ..jobs.model import EventKind
+from ..paging import Page, PageRequest
+from ..rules import check_tags, require
+from ..runners import RunnerRegistry
+from . import store
+from .following import Following
+from .model import (
+    PRODUCTION,
+    Facts,
+    ModelEvent,
+    ModelEventKind,
+    ModelVersion,
+    RegisteredModel,
+    Stage,
+    check_alias,
+    check_name,
+    require_named,
+)
+
+# An alias remembers so many versions that it pointed to before.
+LONGEST_HISTORY = 50
+EVENTS_AT_ONCE = 500
+_METRICS_READ = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewVersion:
+    """A trained model that is to get a name and a number. What is not said of `facts` is taken from the training."""
+
+    name: str
+    artifact_id: str
+    facts: Facts = field(default_factory=Facts)
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    stage: Stage = Stage.NONE
+    alias: str = ""
+    request_id: str = ""
+
+
+class ModelCatalog:
+    """Registers models under names, moves aliases, and tells of it."""
+
+    def __init__(
+        self, *, database: Database, tree: ArtifactTree, runners: RunnerRegistry, models: ModelCache, following: Following
+    ) -> None:
+        self._database = database
+        self._tree = tree
+        self._runners = runners
+        self._models = models
+        self._following = following
+
+    async def register(self, new: NewVersion) -> ModelVersion:
+        """Registers a version; the name comes into being with its first. Raises InvalidField, ModelNotFound, NotAModel,
+        RequestIdReused; with an alias, as promote() does."""
+        require([*check_name("name", new.name), *check_tags(new.tags), *(check_alias("alias", new.alias) if new.alias else [])])
+        facts = await self._facts(await find_model(self._tree, new.artifact_id), new.facts)
+        if new.alias:
+            await self._models.get(new.artifact_id)
+        document = [new.name, new.artifact_id, repr(new.facts), new.description, new.tags, new.stage, new.alias]
+
+        def register(tx: Transaction) -> tuple[ModelVersion, int]:
+            store.lock(tx)
+            answer = once(tx, "model.register", new.request_id, document, lambda: self._insert(tx, new, facts))
+            return self._version(tx, new.name, answer["version"]), answer["sequence"]
+
+        version, sequence = await self._database.write(register)
+        await self._told(sequence, moved=bool(new.alias))
+        return version
+
+    async def get(self, name: str) -> RegisteredModel:
+        """Raises ModelNotFound."""
+        return await self._database.read(lambda tx: _get(tx, name))
+
+    async def list(self, page: PageRequest | None = None, *, tags: Sequence[str] = ()) -> Page[RegisteredModel]:
+        """Models, oldest first."""
+        request = page or PageRequest()
+        return await self._database.read(lambda tx: store.list_page(tx, request, tags=tags))
+
+    async def update(self, name: str, *, description: str | None = None, tags: Sequence[str] = ()) -> RegisteredModel:
+        """Changes what is given: None and no tags mean that they stay. Raises ModelNotFound, InvalidField."""
+        require(check_tags(tags))
+
+        def update(tx: Transaction) -> ModelEvent:
+            old = _get(tx, name)
+            described = old.description if description is None else description
+            store.update(tx, old, description=described, tags=tags or old.tags)
+            return store.tell(tx, ModelEventKind.UPDATED, name)
+
+        await self._change(update)
+        return await self.get(name)
+
+    async def delete(self, name: str) -> None:
+        """Forgets a name with its versions and aliases. Raises ModelNotFound."""
+
+        def delete(tx: Transaction) -> ModelEvent:
+            store.delete(tx, _get(tx, name))
+            return store.tell(tx, ModelEventKind.DELETED, name)
+
+        await self._change(delete, moves=True)
+
+    async def version(self, name: str, version: str) -> ModelVersion:
+        """A version by its number, or by an alias. Raises ModelNotFound."""
+
+        def read(tx: Transaction) -> ModelVersion:
+            number = int(version) if version.isascii() and version.isdigit() else _get(tx, name).aliases.get(version, 0)
+            return self._version(tx, name, number, version)
+
+        return await self._database.read(read)
+
+    async def versions(self, name: str, page: PageRequest | None = None, *, stage: Stage = Stage.NONE) -> Page[ModelVersion]:
+        """Versions, newest first. Raises ModelNotFound."""
+        request = page or PageRequest()
+        return await self._database.read(lambda tx: store.list_versions(tx, _get(tx, name), request, stage=stage))
+
+    async def update_version(
+        self, name: str, number: int, *, description: str | None = None, tags: Sequence[str] = (), stage: Stage | None = None
+    ) -> ModelVersion:
+        """Changes what is given: None and no tags mean that they stay. Raises ModelNotFound, InvalidField."""
+        require(check_tags(tags))
+
+        def update(tx: Transaction) -> ModelEvent:
+            old = self._version(tx, name, number)
+            described = old.description if description is None else description
+            labelled = old.stage if stage is None else stage
+            store.update_version(tx, old, description=described, tags=tags or old.tags, stage=labelled)
+            return store.tell(tx, ModelEventKind.UPDATED, name, version=number)
+
+        await self._change(update)
+        return await self.version(name, str(number))
+
+    async def delete_version(self, name: str, number: int) -> None:
+        """Forgets a version that no alias points to. Raises ModelNotFound, ModelInUse."""
+
+        def delete(tx: Transaction) -> ModelEvent:
+            version = self._version(tx, name, number)
+            if version.aliases:
+                pointing = ", ".join(version.aliases)
+                message = f"{name}/{number} cannot be forgotten while an alias points to it: {pointing}"
+                raise ModelInUse(message, model=f"{name}/{number}", aliases=pointing)
+            store.delete_version(tx, version)
+            return store.tell(tx, ModelEventKind.VERSION_DELETED, name, version=number)
+
+        await self._change(delete, moves=True)
+
+    async def promote(self, name: str, number: int, alias: str = PRODUCTION) -> RegisteredModel:
+        """Points an alias to a version, once that is loaded here. When this returns, no prediction is answered from where the alias
+        pointed before. Raises InvalidField, ModelNotFound, and what loading raises."""
+        require_named("name", name, alias)
+        await self._models.get((await self.version(name, str(number))).artifact_id)
+
+        def promote(tx: Transaction) -> ModelEvent | None:
+            self._version(tx, name, number)
+            return self._point(tx, _get(tx, name), alias, number)
+
+        await self._change(promote, moves=True)
+        return await self.get(name)
+
+    async def roll_back(self, name: str, alias: str = PRODUCTION) -> RegisteredModel:
+        """Points an alias to the version before. Raises ModelNotFound, NothingToRollBack, and what loading raises."""
+        before = await self._database.read(lambda tx: self._before(tx, name, alias))
+        await self._models.get(before.artifact_id)
+
+        def roll_back(tx: Transaction) -> ModelEvent:
+            model, version = _get(tx, name), self._before(tx, name, alias)
+            history = store.history_of(tx, model, alias)
+            store.point(tx, model, alias, version.version, history[: history.index(version.version)])
+            previous = model.aliases.get(alias, 0)
+            return store.tell(tx, ModelEventKind.ROLLED_BACK, name, version=version.version, alias=alias, previous=previous)
+
+        await self._change(roll_back, moves=True)
+        return await self.get(name)
+
+    async def remove_alias(self, name: str, alias: str) -> None:
+        """Raises ModelNotFound."""
+
+        def remove(tx: Transaction) -> ModelEvent:
+            model = _get(tx, name)
+            if alias not in model.aliases:
+                raise ModelNotFound(f"the model {name} has no alias {alias}", model=f"{name}@{alias}")
+            store.remove_alias(tx, model, alias)
+            return store.tell(tx, ModelEventKind.ALIAS_REMOVED, name, alias=alias, previous=model.aliases[alias])
+
+        await self._change(remove, moves=True)
+
+    async def watch(self, name: str, after: int, *, heartbeat: float) -> AsyncIterator[ModelEvent | int]:
+        """Events after a sequence, then each new one, until the caller has enough; the number of the last event when nothing
+        happened for `heartbeat` seconds. A sequence of -1 means: only what is new."""
+        with self._following.watching() as news:
+            last = after if after >= 0 else await self._database.read(store.last_sequence)
+            while True:
+                news.clear()
+                events = await self._events_after(last, name)
+                for event in events:
+                    yield event
+                    last = event.sequence
+                while len(events) < EVENTS_AT_ONCE and not await _comes(news, within=heartbeat):
+                    yield last
+
+    async def _events_after(self, sequence: int, name: str) -> Sequence[ModelEvent]:
+        return await self._database.read(lambda tx: store.events_after(tx, sequence, EVENTS_AT_ONCE, name))
+
+    async def _change(self, change: Callable[[Transaction], ModelEvent | None], *, moves: bool = False) -> None:
+        """Runs a change of the registry. What `moves` where names lead is done once all serving processes know."""
+
+        def locked(tx: Transaction) -> ModelEvent | None:
+            store.lock(tx)
+            return change(tx)
+
+        event = await self._database.write(locked)
+        if event is not None:
+            await self._told(event.sequence, moved=moves)
+
+    async def _told(self, sequence: int, *, moved: bool) -> None:
+        self._following.notice()
+        if moved:
+            await self._following.everywhere(sequence)
+
+    def _insert(self, tx: Transaction, new: NewVersion, facts: Facts) -> dict[str, Any]:
+        time = now()
+        if store.get(tx, new.name) is None:
+            store.insert(tx, new.name, time)
+        model = _get(tx, new.name)
+        number = store.next_version(tx, model)
+        version = ModelVersion(
+            id=new_id(),
+            name=new.name,
+            version=number,
+            artifact_id=new.artifact_id,
+            facts=facts,
+            stage=new.stage,
+            description=new.description,
+            tags=new.tags,
+            aliases=(),
+            created_at=time,
+        )
+        store.insert_version(tx, model, version)
+        told = store.tell(tx, ModelEventKind.REGISTERED, new.name, version=number)
+        if new.alias:
+            told = self._point(tx, model, new.alias, number) or told
+        return {"version": number, "sequence": told.sequence}
+
+    def _point(self, tx: Transaction, model: RegisteredModel, alias: str, number: int) -> ModelEvent | None:
+        previous = model.aliases.get(alias, 0)
+        if previous == number:
+            return None
+        history = store.history_of(tx, model, alias)
+        store.point(tx, model, alias, number, [*history, *([previous] if previous else [])][-LONGEST_HISTORY:])
+        return store.tell(tx, ModelEventKind.PROMOTED, model.name, version=number, alias=alias, previous=previous)
+
+    def _before(self, tx: Transaction, name: str, alias: str) -> ModelVersion:
+        """The last version that the alias pointed to before and that is still there."""
+        model = _get(tx, name)
+        for number in reversed(store.history_of(tx, model, alias)):
+            if version := store.get_version(tx, model, number):
+                return version
+        raise NothingToRollBack(f"the alias {alias} of the model {name} has no version to go back to", model=name, alias=alias)
+
+    def _version(self, tx: Transaction, name: str, number: int, asked: str = "") -> ModelVersion:
+        version = store.get_version(tx, _get(tx, name), number)
+        if version is None:
+            said = asked or str(number)
+            raise ModelNotFound(f"the model {name} has no version {said}", model=f"{name}/{said}")
+        return version
+
+    async def _facts(self, artifact: Artifact, said: Facts) -> Facts:
+        """What the training knows of a model, and before that what the caller says of it."""
+        known, signature = artifact.metadata, artifact.metadata.get("signature", {})
+        targets = self._runners.served(artifact.runner_id).target_columns
+        return replace(
+            said,
+            runner_id=artifact.runner_id,
+            algorithm=said.algorithm or known.get("model_type", "").rpartition(".")[2],
+            features=said.features or tuple(column["name"] for column in signature.get("inputs", ())),
+            target=said.target or (targets[0] if len(targets) == 1 else ""),
+            metrics={**await self._metrics(artifact), **said.metrics},
+            trained_at=known.get("completed_at", ""),
+            signature=signature,
+        )
+
+    async def _metrics(self, artifact: Artifact) -> Mapping[str, float]:
+        """The last value of each metric that the training reported."""
+        job_id = next((edge.id for edge in artifact.inputs if edge.role == "job"), "")
+        events = await self._database.read(lambda tx: jobs.events_after(tx, job_id, 0, _METRICS_READ))
+        return {event.data["name"]: event.data["value"] for event in events if event.kind is EventKind.METRIC}
+
+
+def _get(tx: Transaction, name: str) -> RegisteredModel:
+    model = store.get(tx, name)
+    if model is None:
+        raise ModelNotFound(f"there is no model {name}", model=name)
+    return model
+
+
+async def _comes(news: asyncio.Event, within: float) -> bool:
+    """Whether it is set before `within` seconds are over."""
+    try:
+        async with asyncio.timeout(within):
+            await news.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,198 @@
+"""Names on the way to models, and how each serving process follows when they move.
+
+A process keeps in memory what each name means, so that a prediction by name asks no database. When something happens in the registry it
+forgets that, lets the predictions end that began before, and says that it has taken notice. Whoever moves an alias waits for
+that: once its call has returned, no answer comes from where the alias pointed before. A process that cannot say so - it hangs, or
+has lost the database - holds nobody up for longer than its lease, and after the lease it asks the database each time.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import structlog
+
+from ..clock import new_id
+from ..database.engine import Database, Transaction
+from ..errors import ModelNotFound, ModelwireError, StorageUnavailable
+from . import store
+from .model import Reference
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(seconds=6)
+_RENEW_SECONDS = LEASE.total_seconds() / 3
+_FORGOTTEN_AFTER = timedelta(days=1)
+
+
+class _Generation:
+    """The predictions that began between two events of the registry."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._over = asyncio.Event()
+        self._closed = False
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if self._closed and not self._calls:
+                self._over.set()
+
+    async def end(self) -> None:
+        """Waits until the last one is over; none begins any more."""
+        self._closed = True
+        if self._calls:
+            await self._over.wait()
+
+
+class Following:
+    """What names mean, in this process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._id = new_id()
+        self._known: dict[str, str] = {}
+        self._generation = _Generation()
+        # Up to which event names are forgotten, and up to which the predictions that began before are over too.
+        self._seen = self._settled = 0
+        self._told = asyncio.Event()
+        self._acknowledged = asyncio.Event()
+        self._lease_until = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watchers: set[asyncio.Event] = set()
+
+    async def start(self) -> None:
+        """Takes notice of all that has happened until now, and follows from here on."""
+        await self._take_notice()
+        self._tasks = [asyncio.create_task(loop(), name=f"models: {loop.__name__}") for loop in (self._follow, self._renew)]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._lease_until = 0.0
+        try:
+            await self._database.write(lambda tx: store.leave(tx, self._id))
+        except StorageUnavailable as error:
+            log.warning("cannot say that this server follows no more; its lease will run out", error=error.message)
+
+    def notice(self) -> None:
+        """Something happened in the registry, or may have."""
+        self._told.set()
+        for watcher in self._watchers:
+            watcher.set()
+
+    def seen(self) -> None:
+        """Another process has taken notice of something."""
+        self._acknowledged.set()
+
+    @contextmanager
+    def watching(self) -> Iterator[asyncio.Event]:
+        """An event that is set whenever something happened."""
+        news = asyncio.Event()
+        self._watchers.add(news)
+        try:
+            yield news
+        finally:
+            self._watchers.discard(news)
+
+    async def artifact(self, model: str, field: str = "model") -> str:
+        """The id of the artifact that a reference means now. Raises InvalidField, ModelNotFound."""
+        if (known := self._known.get(model)) and time.monotonic() < self._lease_until:
+            return known
+        reference = Reference.parse(model, field)
+        if reference.artifact_id:
+            return reference.artifact_id
+        known_by, sequence = self._known, self._seen
+        artifact_id = await self._database.read(lambda tx: resolve(tx, reference))
+        # What was read before something happened is not to be kept after it.
+        if known_by is self._known and sequence == self._seen:
+            known_by[model] = artifact_id
+        return artifact_id
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Around the resolution of a name and all that is done with the model: whoever moves the name waits for its end."""
+        with self._generation.call():
+            yield
+
+    async def everywhere(self, sequence: int) -> None:
+        """Waits until every serving process has taken notice of an event."""
+        self.notice()
+        while True:
+            self._acknowledged.clear()
+            left = await self._database.read(lambda tx: store.seconds_behind(tx, sequence))
+            if not left:
+                return
+            try:
+                async with asyncio.timeout(left):
+                    await self._acknowledged.wait()
+            except TimeoutError:
+                log.warning("a server has not taken notice of an event of the registry; its lease is over", sequence=sequence)
+
+    async def _follow(self) -> None:
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            await self._logged(self._take_notice)
+
+    async def _renew(self) -> None:
+        """Tells that this process lives; what it was not told of it finds here."""
+        while True:
+            await asyncio.sleep(_RENEW_SECONDS)
+            await self._logged(self._look_again)
+
+    async def _logged(self, act: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await act()
+        except ModelwireError as error:
+            log.warning("cannot follow the registry", error=error.message)
+
+    async def _look_again(self) -> None:
+        if await self._database.read(store.last_sequence) != self._seen:
+            self.notice()
+        await self._say(self._settled)
+
+    async def _take_notice(self) -> None:
+        sequence = await self._database.read(store.last_sequence)
+        if sequence != self._seen:
+            before, self._generation, self._known = self._generation, _Generation(), {}
+            self._seen = sequence
+            await before.end()
+        self._settled = sequence
+        await self._say(sequence)
+
+    async def _say(self, sequence: int) -> None:
+        begin = time.monotonic()
+
+        def say(tx: Transaction) -> None:
+            store.follow(tx, self._id, sequence, LEASE)
+            store.forget_dead_followers(tx, _FORGOTTEN_AFTER)
+
+        await self._database.write(say)
+        # Shorter than what the others believe, by the time that saying so took.
+        self._lease_until = begin + LEASE.total_seconds()
+        self._acknowledged.set()
+
+
+def resolve(tx: Transaction, reference: Reference) -> str:
+    """The id of the artifact that a name means. Raises ModelNotFound, which says what there is."""
+    model = store.get(tx, reference.name)
+    if model is None:
+        raise ModelNotFound(f"there is no model {reference.name}", model=str(reference))
+    number = reference.version or model.aliases.get(reference.alias, 0)
+    if not number:
+        there = ", ".join(model.aliases) or "none"
+        message = f"the model {model.name} has no alias {reference.alias} (aliases: {there}); promote a version to make it"
+        raise ModelNotFound(message, model=str(reference))
+    version = store.get_version(tx, model, number)
+    if version is None:
+        raise ModelNotFound(f"the model {model.name} has no version {number}", model=str(reference))
+    return version.artifact_id

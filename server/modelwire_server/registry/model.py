@@ -1,0 +1,151 @@
+"""What the registry knows: models by name, their versions, and where aliases point."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from ..errors import FieldViolation, InvalidField
+from ..rules import ULID
+
+# The alias that a name alone means.
+PRODUCTION = "production"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+class Stage(StrEnum):
+    """A label, for those who think in stages."""
+
+    NONE = ""
+    STAGING = "staging"
+    PRODUCTION = "production"
+    ARCHIVED = "archived"
+
+
+class ModelEventKind(StrEnum):
+    """What happened."""
+
+    REGISTERED = "registered"
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    UPDATED = "updated"
+    ALIAS_REMOVED = "alias_removed"
+    VERSION_DELETED = "version_deleted"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredModel:
+    """A name and what it stands for. `aliases` tells the version that each alias points to."""
+
+    id: str
+    name: str
+    description: str
+    tags: tuple[str, ...]
+    aliases: Mapping[str, int]
+    last_version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a version when it is registered, and never changes. `trained_at` is an ISO 8601 time, or empty."""
+
+    runner_id: str = ""
+    algorithm: str = ""
+    features: tuple[str, ...] = ()
+    target: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    framework: str = ""
+    trained_at: str = ""
+    signature: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """One version of a model, and the aliases that point to it."""
+
+    id: str
+    name: str
+    version: int
+    artifact_id: str
+    facts: Facts
+    stage: Stage
+    description: str
+    tags: tuple[str, ...]
+    aliases: tuple[str, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEvent:
+    """An entry in the log of the registry. `previous` is where the alias pointed before; 0 means nowhere."""
+
+    sequence: int
+    time: datetime
+    kind: ModelEventKind
+    name: str
+    version: int = 0
+    alias: str = ""
+    previous: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """How a caller names a model: by the id of an artifact, or by a name with a version or an alias."""
+
+    artifact_id: str = ""
+    name: str = ""
+    version: int = 0
+    alias: str = ""
+
+    @classmethod
+    def parse(cls, text: str, field: str = "model") -> "Reference":
+        """Reads `ID`, `name`, `name/3` and `name@alias`. Raises InvalidField."""
+        if ULID.fullmatch(text.upper()):
+            return cls(artifact_id=text.upper())
+        name, at, alias = text.partition("@")
+        if at:
+            require_named(field, name, alias)
+            return cls(name=name, alias=alias)
+        name, slash, version = text.partition("/")
+        if slash and not _VERSION.fullmatch(version):
+            raise InvalidField.of(FieldViolation(field, f"{text[:200]!r} has no version behind the slash: a number from 1"))
+        require_named(field, name)
+        return cls(name=name, version=int(version)) if slash else cls(name=name, alias=PRODUCTION)
+
+    def __str__(self) -> str:
+        if self.artifact_id:
+            return self.artifact_id
+        return f"{self.name}/{self.version}" if self.version else f"{self.name}@{self.alias}"
+
+
+def require_named(field: str, name: str, alias: str = PRODUCTION) -> None:
+    """Raises InvalidField unless the name can be that of a model, and the alias that of an alias."""
+    if violations := [*check_name(field, name), *check_alias(field, alias)]:
+        raise InvalidField.of(*violations)
+
+
+def check_name(field: str, name: str) -> list[FieldViolation]:
+    """What is wrong with the name of a model."""
+    if not name:
+        return [FieldViolation(field, "is needed")]
+    if not _NAME.fullmatch(name):
+        rule = "1 to 100 letters, digits, `-`, `_` and `.`, beginning with a letter or digit"
+        return [FieldViolation(field, f"{name[:200]!r} is neither an id nor a name of {rule}")]
+    if ULID.fullmatch(name.upper()):
+        return [FieldViolation(field, f"{name!r} is an id, which cannot be a name")]
+    return []
+
+
+def check_alias(field: str, alias: str) -> list[FieldViolation]:
+    """What is wrong with an alias."""
+    if _ALIAS.fullmatch(alias):
+        return []
+    rule = "1 to 50 letters, digits, `-` and `_`, beginning with a letter"
+    return [FieldViolation(field, f"{alias[:100]!r} is no alias: {rule}")]
