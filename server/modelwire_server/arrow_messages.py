@@ -62,13 +62,12 @@ def announcements(source: pa.NativeFile, limits: MessageLimits) -> Iterator[Anno
             break
         if not 0 < length <= end - at:
             raise BrokenStream("ends in the middle of a message")
-        _check("the metadata of a message", length, limits.metadata)
-        message = _Message(source.read_at(length, at))
+        check_metadata(length, limits)
+        message = MessageHead(source.read_at(length, at), limits)
         at += length
-        if not 0 <= message.body_length <= end - at:
+        if message.body_length > end - at:
             raise BrokenStream("ends in the middle of a message")
-        _check("a record batch", message.body_length, limits.batch)
-        yield _announcement(message, source, at, limits)
+        yield announced(message, source, at, limits)
         at += message.body_length
     if at < end:
         raise BrokenStream(f"{end - at} bytes follow after its end")
@@ -76,13 +75,32 @@ def announcements(source: pa.NativeFile, limits: MessageLimits) -> Iterator[Anno
 
 def _metadata_length(source: pa.NativeFile, at: int) -> tuple[int, int]:
     """The length of the next metadata, and where they begin. Streams from before Arrow 0.15 have no continuation mark."""
-    length = _number(_U32, source.read_at(4, at), 0)
-    if length != _CONTINUATION:
+    length = metadata_length(source.read_at(4, at))
+    if length is not None:
         return length, at + 4
-    return _number(_I32, source.read_at(4, at + 4), 0), at + 8
+    return continued_length(source.read_at(4, at + 4)), at + 8
 
 
-def _announcement(message: "_Message", source: pa.NativeFile, body: int, limits: MessageLimits) -> Announcement:
+def metadata_length(prefix: bytes | memoryview) -> int | None:
+    """The length of the metadata, from the first four bytes of a message; None if four more tell it. A length of 0 ends the stream."""
+    length = _number(_U32, prefix, 0)
+    return None if length == _CONTINUATION else length
+
+
+def continued_length(prefix: bytes | memoryview) -> int:
+    """The length of the metadata, from the four bytes after a continuation mark."""
+    return _number(_I32, prefix, 0)
+
+
+def check_metadata(length: int, limits: MessageLimits) -> None:
+    """Raises BrokenStream and AboveLimit."""
+    if length < 0:
+        raise BrokenStream("has a message whose metadata are damaged")
+    _check("the metadata of a message", length, limits.metadata)
+
+
+def announced(message: "MessageHead", source: pa.NativeFile, body: int, limits: MessageLimits) -> Announcement:
+    """What a message says whose body begins at `body` in the source. Raises BrokenStream and AboveLimit."""
     header = message.header
     if message.kind == SCHEMA:
         return Announcement(SCHEMA)
@@ -128,7 +146,7 @@ def _check(what: str, size: int, limit: int) -> None:
         raise AboveLimit(f"{what} takes {size:,} bytes, the limit is {limit:,}", limit)
 
 
-def _number(kind: struct.Struct, data: bytes, at: int) -> int:
+def _number(kind: struct.Struct, data: bytes | memoryview, at: int) -> int:
     if at < 0 or at + kind.size > len(data):
         raise BrokenStream("has a message whose metadata are damaged")
     number: int = kind.unpack_from(data, at)[0]
@@ -179,13 +197,25 @@ class _Table:
         return struct.iter_unpack("<qq", memoryview(self._data)[begin + 4 : begin + 4 + 16 * count])
 
 
-class _Message:
-    """The flatbuffer around every header."""
+class MessageHead:
+    """The flatbuffer around every header: which kind of message it is, and how many bytes its body takes."""
 
     __slots__ = ("body_length", "header", "kind")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, limits: MessageLimits) -> None:
+        """Raises BrokenStream and AboveLimit."""
         root = _Table(data, _number(_U32, data, 0))
         self.kind = root.byte(1)
         self.header = root.table(2)
         self.body_length = root.number(_I64, 3)
+        if self.body_length < 0:
+            raise BrokenStream("ends in the middle of a message")
+        _check("a record batch", self.body_length, limits.batch)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the body is, of a batch of records or of a dictionary."""
+        if self.kind not in (RECORDS, DICTIONARY):
+            return False
+        records = self.header if self.kind == RECORDS else self.header.table(1)
+        return records.position(3) != 0

@@ -7,6 +7,7 @@ decoded, and validate every array completely, so that whoever gets the frame aft
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from .errors import FieldViolation, FrameTooLarge, InvalidFrame
 from .periods import PeriodCounter
 
 MIB = 1 << 20
+EMPTY = "is empty: an Arrow IPC stream begins with a schema"
 _BYTES_OF_NOTHING = 8  # what a row counts that takes no space in Arrow, but does in every other library
 _BUFFERS_PER_COLUMN = 8
 _OFFSET = re.compile(r"[+-]([01]\d|2[0-3]):?[0-5]\d")
@@ -62,6 +64,11 @@ class FrameLimits:
             max_bytes=min(self.max_bytes, max_bytes),
             max_decompressed_bytes=min(self.max_decompressed_bytes, 8 * max_bytes),
         )
+
+    @property
+    def of_messages(self) -> MessageLimits:
+        """The limits for each message of the stream."""
+        return MessageLimits(self.max_metadata_bytes, self.max_batch_bytes, _BUFFERS_PER_COLUMN * self.max_columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +168,23 @@ def _slices(data: bytes, size: int) -> Iterator[bytes]:
 
 def _read(source: pa.NativeFile, limits: FrameLimits, field: str, take: Callable[[pa.RecordBatch], None]) -> pa.Schema:
     """Gives every checked batch away and returns the schema; whatever is wrong comes as InvalidFrame or FrameTooLarge."""
-    try:
+    with told_as_of(field):
         if not source.size():
-            raise BrokenStream("is empty: an Arrow IPC stream begins with a schema")
+            raise BrokenStream(EMPTY)
         if source.size() > limits.max_bytes:
             raise AboveLimit(f"the frame takes {source.size():,} bytes, the limit is {limits.max_bytes:,}", limits.max_bytes)
-        size = _check_announcements(source, limits)
+        tally = FrameTally(limits)
+        for message in announcements(source, limits.of_messages):
+            tally.announced(message)
         source.seek(0)
-        return _decode(source, limits, size, take)
+        return _decode(source, limits, tally, take)
+
+
+@contextmanager
+def told_as_of(field: str) -> Iterator[None]:
+    """Whatever is wrong with a stream comes as InvalidFrame or FrameTooLarge, which name the field of the request."""
+    try:
+        yield
     except AboveLimit as error:
         raise _too_large(field, str(error), error.limit) from None
     except BrokenStream as error:
@@ -177,43 +193,52 @@ def _read(source: pa.NativeFile, limits: FrameLimits, field: str, take: Callable
         raise _invalid(field, f"cannot be read as an Arrow IPC stream: {_first_line(error)}") from None
 
 
-def _check_announcements(source: pa.NativeFile, limits: FrameLimits) -> int:
-    """Holds what the stream announces against the limits; returns the size of all its buffers once decompressed."""
-    message_limits = MessageLimits(limits.max_metadata_bytes, limits.max_batch_bytes, _BUFFERS_PER_COLUMN * limits.max_columns)
-    size = rows = batches = 0
-    dictionaries: dict[int, int] = {}
-    for message in announcements(source, message_limits):
-        size += message.size
-        batches += message.kind in (RECORDS, DICTIONARY)
-        rows += message.rows if message.kind == RECORDS else 0
+class FrameTally:
+    """What a stream has, as far as it is known, held against the limits."""
+
+    def __init__(self, limits: FrameLimits) -> None:
+        self._limits = limits
+        self._size = self._rows = self._batches = 0
+        self._dictionaries: dict[int, int] = {}
+
+    def announced(self, message: Announcement) -> None:
+        """Counts what a message says of itself. Raises AboveLimit."""
+        self._count_bytes(message.size)
+        self._batches += message.kind in (RECORDS, DICTIONARY)
+        self._rows += message.rows if message.kind == RECORDS else 0
         if message.kind == DICTIONARY:
-            _count_dictionary(dictionaries, message, limits)
-        _limit("bytes, decompressed", size, limits.max_decompressed_bytes)
-        _limit("rows", rows, limits.max_rows)
-        _limit("record batches", batches, limits.max_batches)
-    return size
+            self._count_dictionary(message)
+        _limit("rows", self._rows, self._limits.max_rows)
+        _limit("record batches", self._batches, self._limits.max_batches)
+
+    def decoded(self, batch: pa.RecordBatch) -> None:
+        """Validates a batch completely, and counts what only shows then. Raises AboveLimit, and what Arrow raises."""
+        batch.validate(full=True)
+        self._count_bytes(_hidden_bytes(batch))
+
+    def _count_bytes(self, size: int) -> None:
+        self._size += size
+        _limit("bytes, decompressed", self._size, self._limits.max_decompressed_bytes)
+
+    def _count_dictionary(self, message: Announcement) -> None:
+        """Dictionaries stay in memory until they are replaced, and a delta copies what it adds to: together they are one batch."""
+        before = self._dictionaries.get(message.dictionary, 0) if message.is_delta else 0
+        self._dictionaries[message.dictionary] = before + message.size
+        _limit("bytes in dictionaries", sum(self._dictionaries.values()), self._limits.max_batch_bytes)
 
 
-def _count_dictionary(dictionaries: dict[int, int], message: Announcement, limits: FrameLimits) -> None:
-    """Dictionaries stay in memory until they are replaced, and a delta copies what it adds to: together they are one batch."""
-    before = dictionaries.get(message.dictionary, 0) if message.is_delta else 0
-    dictionaries[message.dictionary] = before + message.size
-    _limit("bytes in dictionaries", sum(dictionaries.values()), limits.max_batch_bytes)
-
-
-def _decode(source: pa.NativeFile, limits: FrameLimits, size: int, take: Callable[[pa.RecordBatch], None]) -> pa.Schema:
+def _decode(source: pa.NativeFile, limits: FrameLimits, tally: FrameTally, take: Callable[[pa.RecordBatch], None]) -> pa.Schema:
     with pa.ipc.open_stream(source, options=pa.ipc.IpcReadOptions(use_threads=False)) as reader:
         schema = reader.schema
-        _check_schema(schema, limits)
+        check_schema(schema, limits)
         for batch in reader:
-            batch.validate(full=True)
-            size += _hidden_bytes(batch)
-            _limit("bytes, decompressed", size, limits.max_decompressed_bytes)
+            tally.decoded(batch)
             take(batch)
     return schema
 
 
-def _check_schema(schema: pa.Schema, limits: FrameLimits) -> None:
+def check_schema(schema: pa.Schema, limits: FrameLimits) -> None:
+    """Raises BrokenStream and AboveLimit."""
     _check_names("the frame", schema.names)
     fields = 0
     for column in schema:
