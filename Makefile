@@ -6,6 +6,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 TOOLS := .venv-protos
+# What part of the benchmarks to run.
+BENCH ?=
 # What to test, and what else to tell pytest: `make test TESTS=tests/client PYTEST="-x -k predict"`.
 TESTS ?= tests
 PYTEST ?=
@@ -16,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test coverage check format format-check lint types layers contract generated reference protos baseline lock chaos bench wheel clean
+.PHONY: help setup tools demo test coverage check format format-check lint types layers contract generated reference protos baseline lock chaos bench bench-jobs peers wheel clean
 
 help: ## this list
 	@echo "modelwire: make <target>"
@@ -94,7 +96,14 @@ IMAGE = --extra server --extra objects --extra examples --extra build
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--python $$($(PYTHON) -c 'import sys; print(sys.executable)') $(UPGRADE)
 
-bench: setup ## the benchmarks (see benchmarks/README.md)
+bench: setup ## the benchmarks (see benchmarks/README.md); BENCH="--only unary --peers echo,modelwire --seconds 1" for less
+	$(BIN)/python -m benchmarks.serving bench $(or $(BENCH),--record)
+	$(if $(BENCH),,$(MAKE) --no-print-directory bench-jobs)
+
+peers: setup ## the servers that `make bench` compares with, each in an environment of its own
+	$(BIN)/python -m benchmarks.serving install
+
+bench-jobs: setup ## of the benchmarks, those of jobs, watchers, REST and frames
 	$(BIN)/python benchmarks/jobs.py
 	$(BIN)/python benchmarks/watchers.py
 	$(BIN)/python benchmarks/rest.py

@@ -1,0 +1,61 @@
+"""`python -m benchmarks.serving`: modelwire beside other servers. `--help` tells how to run a part of it."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .environment import install
+from .load import build
+from .machine import BENCH
+from .peer import Peer
+from .peers import ALL
+from .results import show, write
+from .scenarios import Plan, Scenario
+from .scenarios.unary import unary
+
+SCENARIOS: dict[str, Scenario] = {"unary": unary}
+
+program = typer.Typer(add_completion=False, no_args_is_help=False)
+
+
+@program.command()
+def bench(
+    only: Annotated[str, typer.Option(help=f"Scenarios, with commas between: {', '.join(SCENARIOS)}.")] = "",
+    peers: Annotated[str, typer.Option(help=f"Servers, with commas between: {', '.join(peer.name for peer in ALL)}.")] = "",
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    seconds: Annotated[float, typer.Option(help="What is measured for each figure.")] = 3.0,
+    warm_up: Annotated[float, typer.Option(help="What goes before.")] = 1.0,
+    record: Annotated[bool, typer.Option(help="Write benchmarks/RESULTS.md.")] = False,
+) -> None:
+    """Measure, show the tables, and with --record write them down."""
+    BENCH.mkdir(exist_ok=True)
+    build()
+    plan = Plan(peers=_chosen(peers), rounds=rounds, seconds=seconds, warm_up=warm_up)
+    for name in _names(only) or SCENARIOS:
+        section = SCENARIOS[name](plan)
+        show(section)
+        if record:
+            write(section, list(SCENARIOS))
+
+
+@program.command("install")
+def install_peers(peers: Annotated[str, typer.Option(help="Which; all if empty.")] = "") -> None:
+    """Make the environments of the peers, one after the other."""
+    BENCH.mkdir(exist_ok=True)
+    for environment in dict.fromkeys(peer.environment for peer in _chosen(peers) if peer.environment):
+        trouble = install(environment)
+        Console().print(f"{environment}: {trouble or 'installed'}", highlight=False)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _chosen(text: str) -> list[Peer]:
+    """The servers of these names; a name stands for all those that begin with it."""
+    names = [name.lower() for name in _names(text)]
+    return [peer for peer in ALL if not names or any(peer.name.lower().startswith(name) for name in names)]
+
+
+program()

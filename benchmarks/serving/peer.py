@@ -1,0 +1,121 @@
+"""What a server must tell of itself to be measured."""
+
+import tempfile
+import time
+import urllib.error
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import grpc
+import numpy as np
+
+from .environment import python_of, version_in
+from .machine import BENCH
+from .process import Processes, free_port, running
+from .work import Work, WrongAnswerError, ask
+
+SERVERS = Path(__file__).parent / "servers"
+START_SECONDS = 120
+
+Answer = TypeVar("Answer")
+
+
+class NotRunningError(Exception):
+    """The server could not be started; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server is to run: the interpreter of its environment, a folder of its own, ports; and the columns of its model."""
+
+    python: str
+    folder: Path
+    columns: int
+    port: int = field(default_factory=free_port)
+    other_port: int = field(default_factory=free_port)
+    third_port: int = field(default_factory=free_port)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Rows to predict for, with what the model says about them."""
+
+    rows: np.ndarray = field(repr=False)
+    expected: np.ndarray = field(repr=False)
+
+    @property
+    def columns(self) -> int:
+        return int(self.rows.shape[1])
+
+    def single(self) -> list[tuple[np.ndarray, list[int]]]:
+        """Each row alone."""
+        return [(self.rows[n : n + 1], [int(self.expected[n])]) for n in range(len(self.rows))]
+
+
+class Peer(ABC):
+    """A server next to which modelwire is put, or modelwire itself. `subjects` are the lines that it has in the tables."""
+
+    name: ClassVar[str]
+    # The file of its requirements, and the package whose version is shown; empty for what runs in the project's own environment.
+    environment: ClassVar[str] = ""
+    package: ClassVar[str] = ""
+    settings: ClassVar[str] = ""
+
+    @abstractmethod
+    def command(self, place: Place) -> Sequence[str]:
+        """Starts the server with the sample model. May prepare files in the folder first."""
+
+    def variables(self, place: Place) -> Mapping[str, str]:
+        return {}
+
+    @abstractmethod
+    def subjects(self, place: Place, question: Question) -> Mapping[str, Work]:
+        """Every way in which the server is asked for the rows one by one."""
+
+    def version(self) -> str:
+        return version_in(self.environment, self.package) if self.environment else ""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers."""
+
+    place: Place
+    processes: Processes
+    subjects: Mapping[str, Work]
+
+
+@contextmanager
+def started(peer: Peer, question: Question) -> Iterator[Running]:
+    """The server, once all its subjects have answered every row rightly. Raises NotRunningError, NotInstalledError, WrongAnswerError."""
+    with tempfile.TemporaryDirectory(dir=BENCH, prefix=f"{peer.name.split()[0]}-", ignore_cleanup_errors=True) as folder:
+        place = Place(python_of(peer.environment), Path(folder), question.columns)
+        command = peer.command(place)
+        with running(command, place.folder / "log", peer.variables(place), place.folder) as processes:
+            subjects = _until(lambda: peer.subjects(place, question), processes)
+            for work in subjects.values():
+                _until(lambda work=work: ask(work), processes)  # type: ignore[misc]
+            yield Running(place, processes, subjects)
+
+
+def _until(act: Callable[[], Answer], processes: Processes) -> Answer:
+    """What comes of the act, once the server takes part in it."""
+    end = time.monotonic() + START_SECONDS
+    while True:
+        processes.require_alive()
+        try:
+            return act()
+        except WrongAnswerError:
+            raise
+        except (OSError, urllib.error.URLError, grpc.RpcError) as error:
+            if time.monotonic() > end:
+                raise NotRunningError(f"no answer within {START_SECONDS} s: {str(error).splitlines()[0]}") from error
+        time.sleep(0.2)

@@ -1,0 +1,24 @@
+"""The servers that are compared, in the order of the tables."""
+
+from ..peer import Peer
+from .bentoml import BentoML
+from .echo import Echo
+from .flight import Flight
+from .kserve import KServe
+from .mlflow import MLflow
+from .mlserver import MLServer, MLServerBatching, MLServerParallel
+from .modelwire import Modelwire
+from .ray import RayServe
+
+ALL: list[Peer] = [
+    Echo(),
+    Modelwire(),
+    MLServer(),
+    MLServerBatching(),
+    MLServerParallel(),
+    KServe(),
+    BentoML(),
+    RayServe(),
+    MLflow(),
+    Flight(),
+]

@@ -1,0 +1,65 @@
+"""MLServer with its own runtime for scikit-learn, over gRPC (Open Inference Protocol)."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from .. import oip, sample
+from ..peer import Peer, Place, Question
+from ..work import Work
+
+
+class MLServer(Peer):
+    name = "MLServer"
+    environment = "mlserver"
+    package = "mlserver"
+    settings = "in the serving process, no batching"
+    workers: ClassVar[int] = 0
+    batching: ClassVar[dict[str, float]] = {}
+
+    def command(self, place: Place) -> Sequence[str]:
+        subprocess.run([place.python, sample.__file__, str(place.columns), str(place.folder / "model.joblib")], check=True)
+        model = {"name": "sample", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": "./model.joblib"}}
+        server = {
+            "host": "127.0.0.1",
+            "http_port": place.other_port,
+            "grpc_port": place.port,
+            "metrics_port": place.third_port,
+            "parallel_workers": self.workers,
+            "debug": False,
+            "grpc_max_message_length": -1,
+        }
+        (place.folder / "model-settings.json").write_text(json.dumps({**model, **self.batching}))
+        (place.folder / "settings.json").write_text(json.dumps(server))
+        return [str(Path(place.python).parent / "mlserver"), "start", "."]
+
+    def subjects(self, place: Place, question: Question) -> Mapping[str, Work]:
+        return {self.name: infer(place, question)}
+
+
+class MLServerBatching(MLServer):
+    name = "MLServer, batching"
+    settings = "in the serving process, adaptive batching of up to 64 within 1 ms"
+    batching: ClassVar[dict[str, float]] = {"max_batch_size": 64, "max_batch_time": 0.001}
+
+
+class MLServerParallel(MLServer):
+    name = "MLServer, worker"
+    settings = "one process for inference beside the serving process, adaptive batching"
+    workers = 1
+    batching = MLServerBatching.batching
+
+
+def infer(place: Place, question: Question) -> Work:
+    """The rows one by one, by the Open Inference Protocol."""
+    asked = [(oip.request("sample", "predict", row), expected) for row, expected in question.single()]
+    return Work(
+        mode="unary",
+        target=place.address,
+        method=oip.INFER,
+        messages=[message for message, _ in asked],
+        expected=[expected for _, expected in asked],
+        read=oip.predictions,
+    )

@@ -1,0 +1,95 @@
+"""One row a call, as fast as answers come: the comparison of servers."""
+
+from .. import sample
+from ..load import run
+from ..peer import Question, Running
+from ..results import Figures, Section
+from ..rounds import Measured, Results, rounds
+from . import Plan
+
+LEVELS = (1, 16, 64)
+LIMIT, OURS = "echo", "modelwire"
+
+
+def unary(plan: Plan) -> Section:
+    results = rounds(plan.peers, one_row_each(), plan.rounds, lambda running: _turn(running, plan))
+    return Section(
+        name="unary",
+        title="One row of 4 doubles a call",
+        how=(
+            "StandardScaler and LogisticRegression of scikit-learn, one server against one, each over its fastest protocol. "
+            f"{plan.rounds} rounds in turn, {plan.seconds:g} s for each figure after {plan.warm_up:g} s of warm-up; servers are started "
+            "anew for each round. All answers, those under load included, are held against the model's."
+        ),
+        tables=[_rates(results), _latencies(results)],
+        notes=notes(plan, results),
+        busy=results.busy_at_start,
+    )
+
+
+def one_row_each() -> Question:
+    rows = sample.asked()
+    return Question(rows, sample.trained().predict(rows))
+
+
+def _turn(running: Running, plan: Plan) -> Measured:
+    return {
+        (name, level): run(work, in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
+        for name, work in running.subjects.items()
+        for level in LEVELS
+    }
+
+
+def _rates(results: Results) -> Figures:
+    columns = ["calls/s", *(f"{level} in flight" for level in LEVELS), *(f"of {LIMIT} at {level}" for level in LEVELS)]
+    columns += [*(f"{OURS} is, at {level}" for level in LEVELS), "slowest round at 64"]
+    return Figures(columns, [_rate(results, subject) for subject in results.subjects()])
+
+
+def _rate(results: Results, subject: str) -> list[str]:
+    return [
+        subject,
+        *(f"{results.series[subject, level].per_second:,.0f}" for level in LEVELS),
+        *(_share(results, subject, LIMIT, level) for level in LEVELS),
+        *(_times(results, OURS, subject, level) for level in LEVELS),
+        f"{results.series[subject, LEVELS[-1]].slowest_round:,.0f}",
+    ]
+
+
+def _latencies(results: Results) -> Figures:
+    columns = ["ms", *(f"{share} at {level}" for level in LEVELS for share in ("p50", "p99")), "slowest call", "errors"]
+    return Figures(columns, [_latency(results, subject) for subject in results.subjects()])
+
+
+def _latency(results: Results, subject: str) -> list[str]:
+    series = [results.series[subject, level] for level in LEVELS]
+    times = [f"{value:.2f}" for one in series for value in (one.p50, one.p99)]
+    return [subject, *times, f"{max(one.longest for one in series):.0f}", f"{sum(one.failed for one in series):,}"]
+
+
+def _ratio(results: Results, over: str, under: str, level: int) -> float | None:
+    try:
+        return results.series[over, level].per_second / results.series[under, level].per_second
+    except (KeyError, ZeroDivisionError):
+        return None
+
+
+def _share(results: Results, over: str, under: str, level: int) -> str:
+    ratio = _ratio(results, over, under, level)
+    return "" if ratio is None else f"{100 * ratio:.0f} %"
+
+
+def _times(results: Results, over: str, under: str, level: int) -> str:
+    ratio = _ratio(results, over, under, level)
+    return "" if ratio is None else f"{ratio:.2f} x"
+
+
+def notes(plan: Plan, results: Results) -> list[str]:
+    """How each server was set up, or why it is not there."""
+    told = []
+    for peer in plan.peers:
+        if peer.name in results.missing:
+            told.append(f"{peer.name} was not measured: {results.missing[peer.name]}")
+        elif peer.settings:
+            told.append(f"{f'{peer.name} {peer.version()}'.strip()}: {peer.settings}")
+    return told
