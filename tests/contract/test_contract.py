@@ -12,6 +12,7 @@ from modelwire.v1 import (
     artifact_service_pb2,
     config_service_pb2,
     job_service_pb2,
+    model_service_pb2,
     options_pb2,
     predict_service_pb2,
     runner_service_pb2,
@@ -21,7 +22,15 @@ from modelwire_server.jobs.model import JobKind, JobStatus
 from modelwire_server.services import registration
 from modelwire_server.services.messages import KINDS, STATUSES
 
-FILES = (artifact_service_pb2, config_service_pb2, job_service_pb2, predict_service_pb2, runner_service_pb2, train_service_pb2)
+FILES = (
+    artifact_service_pb2,
+    config_service_pb2,
+    job_service_pb2,
+    model_service_pb2,
+    predict_service_pb2,
+    runner_service_pb2,
+    train_service_pb2,
+)
 SERVICES: list[ServiceDescriptor] = [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()]
 METHODS: list[MethodDescriptor] = [method for service in SERVICES for method in service.methods]
 SERVICERS: list[Any] = [value for name, value in vars(registration).items() if name.endswith("Servicer")]

@@ -79,9 +79,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNTRUSTED_CONTENT: _ErrorReason.ValueType  # 66
     """PERMISSION_DENIED: the content could run code when loaded and was not made by this server - content_type."""
     ERROR_REASON_MODEL_IN_USE: _ErrorReason.ValueType  # 67
-    """FAILED_PRECONDITION: a version that an alias points to cannot be forgotten, and the artifact of a registered version cannot be
-    deleted - model, aliases.
-    """
+    """FAILED_PRECONDITION: an alias points to the version, or the artifact is a version of a registered model - model, aliases."""
     ERROR_REASON_NOTHING_TO_ROLL_BACK: _ErrorReason.ValueType  # 68
     """FAILED_PRECONDITION: the alias has no version to go back to - model, alias."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 80
@@ -182,9 +180,7 @@ ERROR_REASON_RUNNER_NOT_SERVED: ErrorReason.ValueType  # 65
 ERROR_REASON_UNTRUSTED_CONTENT: ErrorReason.ValueType  # 66
 """PERMISSION_DENIED: the content could run code when loaded and was not made by this server - content_type."""
 ERROR_REASON_MODEL_IN_USE: ErrorReason.ValueType  # 67
-"""FAILED_PRECONDITION: a version that an alias points to cannot be forgotten, and the artifact of a registered version cannot be
-deleted - model, aliases.
-"""
+"""FAILED_PRECONDITION: an alias points to the version, or the artifact is a version of a registered model - model, aliases."""
 ERROR_REASON_NOTHING_TO_ROLL_BACK: ErrorReason.ValueType  # 68
 """FAILED_PRECONDITION: the alias has no version to go back to - model, alias."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 80

@@ -522,10 +522,13 @@ class UpdateModelRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name. Required."""
     description: _builtins.str
     """The new description. Absent: it stays."""
+    request_id: _builtins.str
+    """Makes a retry safe: the same id gives the same answer. At most 100 characters."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The new tags. Empty: the tags stay."""
@@ -536,10 +539,11 @@ class UpdateModelRequest(_message.Message):
         name: _builtins.str = ...,
         description: _builtins.str | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "name", b"name", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "name", b"name", "request_id", b"request_id", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
@@ -741,14 +745,17 @@ class UpdateModelVersionRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name. Required."""
-    version: _builtins.int
-    """The version's number. Required."""
+    version: _builtins.str
+    """The version's number, or an alias. Required."""
     description: _builtins.str
     """The new description. Absent: it stays."""
     stage: Global___ModelStage.ValueType
     """The new stage. Absent: it stays."""
+    request_id: _builtins.str
+    """Makes a retry safe: the same id gives the same answer. At most 100 characters."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The new tags. Empty: the tags stay."""
@@ -757,14 +764,15 @@ class UpdateModelVersionRequest(_message.Message):
         self,
         *,
         name: _builtins.str = ...,
-        version: _builtins.int = ...,
+        version: _builtins.str = ...,
         description: _builtins.str | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         stage: Global___ModelStage.ValueType | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_stage", b"_stage", "description", b"description", "stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_stage", b"_stage", "description", b"description", "name", b"name", "stage", b"stage", "tags", b"tags", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_stage", b"_stage", "description", b"description", "name", b"name", "request_id", b"request_id", "stage", b"stage", "tags", b"tags", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
@@ -811,13 +819,13 @@ class DeleteModelVersionRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name. Required."""
-    version: _builtins.int
-    """The version's number. Required."""
+    version: _builtins.str
+    """The version's number, or an alias. Required."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
-        version: _builtins.int = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -855,15 +863,15 @@ class PromoteModelRequest(_message.Message):
     ALIAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name. Required."""
-    version: _builtins.int
-    """The version's number. Required."""
+    version: _builtins.str
+    """The version's number, or an alias. Required."""
     alias: _builtins.str
     """The alias: 1 to 50 letters, digits, `-` and `_`, beginning with a letter. Empty means `production`."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
-        version: _builtins.int = ...,
+        version: _builtins.str = ...,
         alias: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015

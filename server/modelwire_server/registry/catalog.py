@@ -21,6 +21,7 @@ from . import store
 from .following import Following
 from .model import (
     PRODUCTION,
+    VERSION,
     Facts,
     ModelEvent,
     ModelEventKind,
@@ -76,7 +77,7 @@ class ModelCatalog:
         def register(tx: Transaction) -> tuple[ModelVersion, int]:
             store.lock(tx)
             answer = once(tx, "model.register", new.request_id, document, lambda: self._insert(tx, new, facts))
-            return self._version(tx, new.name, answer["version"]), answer["sequence"]
+            return _version(tx, new.name, str(answer["version"])), answer["sequence"]
 
         version, sequence = await self._database.write(register)
         await self._told(sequence, moved=bool(new.alias))
@@ -91,36 +92,35 @@ class ModelCatalog:
         request = page or PageRequest()
         return await self._database.read(lambda tx: store.list_page(tx, request, tags=tags))
 
-    async def update(self, name: str, *, description: str | None = None, tags: Sequence[str] = ()) -> RegisteredModel:
-        """Changes what is given: None and no tags mean that they stay. Raises ModelNotFound, InvalidField."""
+    async def update(
+        self, name: str, *, description: str | None = None, tags: Sequence[str] = (), request_id: str = ""
+    ) -> RegisteredModel:
+        """Changes what is given: None and no tags mean that they stay. Raises ModelNotFound, InvalidField, RequestIdReused."""
         require(check_tags(tags))
 
-        def update(tx: Transaction) -> ModelEvent:
+        def change(tx: Transaction) -> dict[str, Any]:
             old = _get(tx, name)
             described = old.description if description is None else description
             store.update(tx, old, description=described, tags=tags or old.tags)
-            return store.tell(tx, ModelEventKind.UPDATED, name)
+            return {"sequence": store.tell(tx, ModelEventKind.UPDATED, name).sequence}
 
-        await self._change(update)
+        document = [name, description, list(tags)]
+        await self._change(lambda tx: once(tx, "model.update", request_id, document, lambda: change(tx))["sequence"])
         return await self.get(name)
 
     async def delete(self, name: str) -> None:
         """Forgets a name with its versions and aliases. Raises ModelNotFound."""
 
-        def delete(tx: Transaction) -> ModelEvent:
+        def delete(tx: Transaction) -> int:
             store.delete(tx, _get(tx, name))
-            return store.tell(tx, ModelEventKind.DELETED, name)
+            return store.tell(tx, ModelEventKind.DELETED, name).sequence
 
         await self._change(delete, moves=True)
 
     async def version(self, name: str, version: str) -> ModelVersion:
         """A version by its number, or by an alias. Raises ModelNotFound."""
 
-        def read(tx: Transaction) -> ModelVersion:
-            number = int(version) if version.isascii() and version.isdigit() else _get(tx, name).aliases.get(version, 0)
-            return self._version(tx, name, number, version)
-
-        return await self._database.read(read)
+        return await self._database.read(lambda tx: _version(tx, name, version))
 
     async def versions(self, name: str, page: PageRequest | None = None, *, stage: Stage = Stage.NONE) -> Page[ModelVersion]:
         """Versions, newest first. Raises ModelNotFound."""
@@ -128,44 +128,54 @@ class ModelCatalog:
         return await self._database.read(lambda tx: store.list_versions(tx, _get(tx, name), request, stage=stage))
 
     async def update_version(
-        self, name: str, number: int, *, description: str | None = None, tags: Sequence[str] = (), stage: Stage | None = None
+        self,
+        name: str,
+        version: str,
+        *,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        stage: Stage | None = None,
+        request_id: str = "",
     ) -> ModelVersion:
-        """Changes what is given: None and no tags mean that they stay. Raises ModelNotFound, InvalidField."""
+        """Changes what is given: None and no tags mean that they stay. Raises ModelNotFound, InvalidField, RequestIdReused."""
         require(check_tags(tags))
 
-        def update(tx: Transaction) -> ModelEvent:
-            old = self._version(tx, name, number)
+        def change(tx: Transaction) -> dict[str, Any]:
+            old = _version(tx, name, version)
             described = old.description if description is None else description
             labelled = old.stage if stage is None else stage
             store.update_version(tx, old, description=described, tags=tags or old.tags, stage=labelled)
-            return store.tell(tx, ModelEventKind.UPDATED, name, version=number)
+            return {"sequence": store.tell(tx, ModelEventKind.UPDATED, name, version=old.version).sequence}
 
-        await self._change(update)
-        return await self.version(name, str(number))
+        document = [name, version, description, list(tags), stage]
+        await self._change(lambda tx: once(tx, "model-version.update", request_id, document, lambda: change(tx))["sequence"])
+        return await self.version(name, version)
 
-    async def delete_version(self, name: str, number: int) -> None:
+    async def delete_version(self, name: str, version: str) -> None:
         """Forgets a version that no alias points to. Raises ModelNotFound, ModelInUse."""
 
-        def delete(tx: Transaction) -> ModelEvent:
-            version = self._version(tx, name, number)
-            if version.aliases:
-                pointing = ", ".join(version.aliases)
-                message = f"{name}/{number} cannot be forgotten while an alias points to it: {pointing}"
-                raise ModelInUse(message, model=f"{name}/{number}", aliases=pointing)
-            store.delete_version(tx, version)
-            return store.tell(tx, ModelEventKind.VERSION_DELETED, name, version=number)
+        def delete(tx: Transaction) -> int:
+            found = _version(tx, name, version)
+            if found.aliases:
+                pointing = ", ".join(found.aliases)
+                message = f"{name}/{found.version} cannot be forgotten while an alias points to it: {pointing}"
+                raise ModelInUse(message, model=f"{name}/{found.version}", aliases=pointing)
+            store.delete_version(tx, found)
+            return store.tell(tx, ModelEventKind.VERSION_DELETED, name, version=found.version).sequence
 
         await self._change(delete, moves=True)
 
-    async def promote(self, name: str, number: int, alias: str = PRODUCTION) -> RegisteredModel:
-        """Points an alias to a version, once that is loaded here. When this returns, no prediction is answered from where the alias
-        pointed before. Raises InvalidField, ModelNotFound, and what loading raises."""
+    async def promote(self, name: str, version: str, alias: str = PRODUCTION) -> RegisteredModel:
+        """Points an alias to a version, or to where another alias points, once that is loaded here. When this returns, no prediction is
+        answered from where the alias pointed before. Raises InvalidField, ModelNotFound, and what loading raises."""
         require_named("name", name, alias)
-        await self._models.get((await self.version(name, str(number))).artifact_id)
+        chosen = await self.version(name, version)
+        await self._models.get(chosen.artifact_id)
 
-        def promote(tx: Transaction) -> ModelEvent | None:
-            self._version(tx, name, number)
-            return self._point(tx, _get(tx, name), alias, number)
+        def promote(tx: Transaction) -> int:
+            # It may have been forgotten meanwhile.
+            _version(tx, name, str(chosen.version))
+            return self._point(tx, _get(tx, name), alias, chosen.version)
 
         await self._change(promote, moves=True)
         return await self.get(name)
@@ -175,12 +185,13 @@ class ModelCatalog:
         before = await self._database.read(lambda tx: self._before(tx, name, alias))
         await self._models.get(before.artifact_id)
 
-        def roll_back(tx: Transaction) -> ModelEvent:
+        def roll_back(tx: Transaction) -> int:
             model, version = _get(tx, name), self._before(tx, name, alias)
             history = store.history_of(tx, model, alias)
             store.point(tx, model, alias, version.version, history[: history.index(version.version)])
             previous = model.aliases.get(alias, 0)
-            return store.tell(tx, ModelEventKind.ROLLED_BACK, name, version=version.version, alias=alias, previous=previous)
+            told = store.tell(tx, ModelEventKind.ROLLED_BACK, name, version=version.version, alias=alias, previous=previous)
+            return told.sequence
 
         await self._change(roll_back, moves=True)
         return await self.get(name)
@@ -188,12 +199,12 @@ class ModelCatalog:
     async def remove_alias(self, name: str, alias: str) -> None:
         """Raises ModelNotFound."""
 
-        def remove(tx: Transaction) -> ModelEvent:
+        def remove(tx: Transaction) -> int:
             model = _get(tx, name)
             if alias not in model.aliases:
                 raise ModelNotFound(f"the model {name} has no alias {alias}", model=f"{name}@{alias}")
             store.remove_alias(tx, model, alias)
-            return store.tell(tx, ModelEventKind.ALIAS_REMOVED, name, alias=alias, previous=model.aliases[alias])
+            return store.tell(tx, ModelEventKind.ALIAS_REMOVED, name, alias=alias, previous=model.aliases[alias]).sequence
 
         await self._change(remove, moves=True)
 
@@ -214,16 +225,15 @@ class ModelCatalog:
     async def _events_after(self, sequence: int, name: str) -> Sequence[ModelEvent]:
         return await self._database.read(lambda tx: store.events_after(tx, sequence, EVENTS_AT_ONCE, name))
 
-    async def _change(self, change: Callable[[Transaction], ModelEvent | None], *, moves: bool = False) -> None:
-        """Runs a change of the registry. What `moves` where names lead is done once all serving processes know."""
+    async def _change(self, change: Callable[[Transaction], int], *, moves: bool = False) -> None:
+        """Runs a change of the registry, which returns the number of its event. What `moves` where names lead is done once all serving
+        processes know."""
 
-        def locked(tx: Transaction) -> ModelEvent | None:
+        def locked(tx: Transaction) -> int:
             store.lock(tx)
             return change(tx)
 
-        event = await self._database.write(locked)
-        if event is not None:
-            await self._told(event.sequence, moved=moves)
+        await self._told(await self._database.write(locked), moved=moves)
 
     async def _told(self, sequence: int, *, moved: bool) -> None:
         self._following.notice()
@@ -249,18 +259,19 @@ class ModelCatalog:
             created_at=time,
         )
         store.insert_version(tx, model, version)
-        told = store.tell(tx, ModelEventKind.REGISTERED, new.name, version=number)
+        sequence = store.tell(tx, ModelEventKind.REGISTERED, new.name, version=number).sequence
         if new.alias:
-            told = self._point(tx, model, new.alias, number) or told
-        return {"version": number, "sequence": told.sequence}
+            sequence = self._point(tx, model, new.alias, number)
+        return {"version": number, "sequence": sequence}
 
-    def _point(self, tx: Transaction, model: RegisteredModel, alias: str, number: int) -> ModelEvent | None:
+    def _point(self, tx: Transaction, model: RegisteredModel, alias: str, number: int) -> int:
         previous = model.aliases.get(alias, 0)
         if previous == number:
-            return None
+            return store.last_sequence(tx)
         history = store.history_of(tx, model, alias)
         store.point(tx, model, alias, number, [*history, *([previous] if previous else [])][-LONGEST_HISTORY:])
-        return store.tell(tx, ModelEventKind.PROMOTED, model.name, version=number, alias=alias, previous=previous)
+        told = store.tell(tx, ModelEventKind.PROMOTED, model.name, version=number, alias=alias, previous=previous)
+        return told.sequence
 
     def _before(self, tx: Transaction, name: str, alias: str) -> ModelVersion:
         """The last version that the alias pointed to before and that is still there."""
@@ -269,13 +280,6 @@ class ModelCatalog:
             if version := store.get_version(tx, model, number):
                 return version
         raise NothingToRollBack(f"the alias {alias} of the model {name} has no version to go back to", model=name, alias=alias)
-
-    def _version(self, tx: Transaction, name: str, number: int, asked: str = "") -> ModelVersion:
-        version = store.get_version(tx, _get(tx, name), number)
-        if version is None:
-            said = asked or str(number)
-            raise ModelNotFound(f"the model {name} has no version {said}", model=f"{name}/{said}")
-        return version
 
     async def _facts(self, artifact: Artifact, said: Facts) -> Facts:
         """What the training knows of a model, and before that what the caller says of it."""
@@ -304,6 +308,16 @@ def _get(tx: Transaction, name: str) -> RegisteredModel:
     if model is None:
         raise ModelNotFound(f"there is no model {name}", model=name)
     return model
+
+
+def _version(tx: Transaction, name: str, version: str) -> ModelVersion:
+    """A version by its number, or by an alias."""
+    model = _get(tx, name)
+    number = int(version) if VERSION.fullmatch(version) else model.aliases.get(version, 0)
+    found = store.get_version(tx, model, number)
+    if found is None:
+        raise ModelNotFound(f"the model {name} has no version {version}", model=f"{name}/{version}")
+    return found
 
 
 async def _comes(news: asyncio.Event, within: float) -> bool:

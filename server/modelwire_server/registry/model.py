@@ -14,7 +14,7 @@ from ..rules import ULID
 PRODUCTION = "production"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class Stage(StrEnum):
@@ -114,7 +114,7 @@ class Reference:
             require_named(field, name, alias)
             return cls(name=name, alias=alias)
         name, slash, version = text.partition("/")
-        if slash and not _VERSION.fullmatch(version):
+        if slash and not VERSION.fullmatch(version):
             raise InvalidField.of(FieldViolation(field, f"{text[:200]!r} has no version behind the slash: a number from 1"))
         require_named(field, name)
         return cls(name=name, version=int(version)) if slash else cls(name=name, alias=PRODUCTION)

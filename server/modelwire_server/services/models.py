@@ -12,6 +12,7 @@ from ..interceptors.around import Context
 from ..registry.catalog import ModelCatalog, NewVersion
 from ..registry.model import (
     PRODUCTION,
+    VERSION,
     Facts,
     ModelEvent,
     ModelEventKind,
@@ -64,7 +65,8 @@ class ModelServicer(ModelServiceServicer):
     async def UpdateModel(self, request: pb.UpdateModelRequest, context: Context) -> pb.UpdateModelResponse:
         asked = _Asked(request)
         description, tags = asked.description(request), asked.findings.tags(request.tags)
-        model = await self._models.update(asked.settled(), description=description, tags=tags)
+        request_id = asked.findings.request_id(request.request_id)
+        model = await self._models.update(asked.settled(), description=description, tags=tags, request_id=request_id)
         return pb.UpdateModelResponse(model=model_message(model))
 
     async def DeleteModel(self, request: pb.DeleteModelRequest, context: Context) -> pb.DeleteModelResponse:
@@ -73,9 +75,8 @@ class ModelServicer(ModelServiceServicer):
 
     async def GetModelVersion(self, request: pb.GetModelVersionRequest, context: Context) -> pb.GetModelVersionResponse:
         asked = _Asked(request)
-        if not _is_number(request.version):
-            asked.alias("version", request.version)
-        return pb.GetModelVersionResponse(version=version_message(await self._models.version(asked.settled(), request.version)))
+        version = asked.version(request.version)
+        return pb.GetModelVersionResponse(version=version_message(await self._models.version(asked.settled(), version)))
 
     async def ListModelVersions(self, request: pb.ListModelVersionsRequest, context: Context) -> pb.ListModelVersionsResponse:
         asked = _Asked(request)
@@ -91,20 +92,22 @@ class ModelServicer(ModelServiceServicer):
         asked = _Asked(request)
         description, tags = asked.description(request), asked.findings.tags(request.tags)
         stage = asked.stage(request.stage) if request.HasField("stage") else None
-        number = asked.number(request.version)
-        version = await self._models.update_version(asked.settled(), number, description=description, tags=tags, stage=stage)
+        asked_for, request_id = asked.version(request.version), asked.findings.request_id(request.request_id)
+        version = await self._models.update_version(
+            asked.settled(), asked_for, description=description, tags=tags, stage=stage, request_id=request_id
+        )
         return pb.UpdateModelVersionResponse(version=version_message(version))
 
     async def DeleteModelVersion(self, request: pb.DeleteModelVersionRequest, context: Context) -> pb.DeleteModelVersionResponse:
         asked = _Asked(request)
-        number = asked.number(request.version)
-        await self._models.delete_version(asked.settled(), number)
+        version = asked.version(request.version)
+        await self._models.delete_version(asked.settled(), version)
         return pb.DeleteModelVersionResponse()
 
     async def PromoteModel(self, request: pb.PromoteModelRequest, context: Context) -> pb.PromoteModelResponse:
         asked = _Asked(request)
-        number, alias = asked.number(request.version), asked.alias("alias", request.alias or PRODUCTION)
-        return pb.PromoteModelResponse(model=model_message(await self._models.promote(asked.settled(), number, alias)))
+        version, alias = asked.version(request.version), asked.alias("alias", request.alias or PRODUCTION)
+        return pb.PromoteModelResponse(model=model_message(await self._models.promote(asked.settled(), version, alias)))
 
     async def RollbackModel(self, request: pb.RollbackModelRequest, context: Context) -> pb.RollbackModelResponse:
         asked = _Asked(request)
@@ -152,9 +155,10 @@ class _Asked:
             self.findings.add(violation.field, violation.description)
         return value
 
-    def number(self, value: int) -> int:
-        if value < 1:
-            self.findings.add("version", f"must be a number from 1, not {value}")
+    def version(self, value: str) -> str:
+        """A number, or an alias."""
+        if not VERSION.fullmatch(value):
+            self.alias("version", value)
         return value
 
     def stage(self, number: "pb.ModelStage.ValueType") -> Stage:
@@ -166,10 +170,6 @@ class _Asked:
         return (
             self.findings.text("description", request.description, LONGEST_DESCRIPTION) if request.HasField("description") else None
         )
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def new_version_of(request: pb.RegisterModelVersionRequest) -> NewVersion:

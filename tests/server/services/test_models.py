@@ -25,7 +25,7 @@ async def aliases(edge: Any, name: str = "weather") -> dict[str, int]:
 
 
 async def promote(edge: Any, version: int, alias: str = "") -> None:
-    await edge.models.PromoteModel(pb.PromoteModelRequest(name="weather", version=version, alias=alias))
+    await edge.models.PromoteModel(pb.PromoteModelRequest(name="weather", version=str(version), alias=alias))
 
 
 async def events(edge: Any, count: int, after: int = 0, name: str = "") -> list[pb.WatchModelsResponse]:
@@ -59,7 +59,7 @@ def test_a_number_is_never_given_twice(run: Any) -> None:
     async def scenario(edge: Any) -> None:
         await register(edge)
         await register(edge)
-        await edge.models.DeleteModelVersion(pb.DeleteModelVersionRequest(name="weather", version=2))
+        await edge.models.DeleteModelVersion(pb.DeleteModelVersionRequest(name="weather", version="2"))
         assert (await register(edge)).version == 3
 
     run(scenario)
@@ -99,7 +99,7 @@ def test_a_rollback_goes_to_the_last_version_that_is_still_there(run: Any) -> No
         for number in (1, 2, 3):
             await register(edge)
             await promote(edge, number)
-        await edge.models.DeleteModelVersion(pb.DeleteModelVersionRequest(name="weather", version=2))
+        await edge.models.DeleteModelVersion(pb.DeleteModelVersionRequest(name="weather", version="2"))
         await edge.models.RollbackModel(pb.RollbackModelRequest(name="weather"))
         assert await aliases(edge) == {"production": 1}
 
@@ -120,7 +120,7 @@ def test_what_people_write_can_be_changed(run: Any) -> None:
         await register(edge, stage=pb.MODEL_STAGE_STAGING)
         model = (await edge.models.UpdateModel(pb.UpdateModelRequest(name="weather", description="new", tags=["t"]))).model
         assert (model.description, list(model.tags)) == ("new", ["t"])
-        request = pb.UpdateModelVersionRequest(name="weather", version=1, stage=pb.MODEL_STAGE_PRODUCTION, description="good")
+        request = pb.UpdateModelVersionRequest(name="weather", version="1", stage=pb.MODEL_STAGE_PRODUCTION, description="good")
         version = (await edge.models.UpdateModelVersion(request)).version
         assert (version.stage, version.description) == (pb.MODEL_STAGE_PRODUCTION, "good")
         kept = (await edge.models.UpdateModel(pb.UpdateModelRequest(name="weather"))).model
@@ -182,7 +182,7 @@ def test_what_has_a_name_cannot_be_deleted(run: Any, refusal: Any) -> None:
             await refusal(edge.configs.DeleteConfig(config_service_pb2.DeleteConfigRequest(config_id=config)))
         ).reason == "MODEL_IN_USE"
         assert (
-            await refusal(edge.models.DeleteModelVersion(pb.DeleteModelVersionRequest(name="weather", version=1)))
+            await refusal(edge.models.DeleteModelVersion(pb.DeleteModelVersionRequest(name="weather", version="1")))
         ).reason == "MODEL_IN_USE"
         await edge.models.DeleteModel(pb.DeleteModelRequest(name="weather"))
         await edge.artifacts.DeleteArtifact(artifact_service_pb2.DeleteArtifactRequest(artifact_id=model))
@@ -199,9 +199,9 @@ def test_what_has_a_name_cannot_be_deleted(run: Any, refusal: Any) -> None:
         ("GetModel", pb.GetModelRequest(name=new_id()), "INVALID_ARGUMENT", "INVALID_FIELD"),
         ("GetModelVersion", pb.GetModelVersionRequest(name="weather", version="9"), "NOT_FOUND", "MODEL_NOT_FOUND"),
         ("GetModelVersion", pb.GetModelVersionRequest(name="weather", version="best"), "NOT_FOUND", "MODEL_NOT_FOUND"),
-        ("PromoteModel", pb.PromoteModelRequest(name="weather", version=9), "NOT_FOUND", "MODEL_NOT_FOUND"),
+        ("PromoteModel", pb.PromoteModelRequest(name="weather", version="9"), "NOT_FOUND", "MODEL_NOT_FOUND"),
         ("PromoteModel", pb.PromoteModelRequest(name="weather"), "INVALID_ARGUMENT", "INVALID_FIELD"),
-        ("PromoteModel", pb.PromoteModelRequest(name="weather", version=1, alias="1"), "INVALID_ARGUMENT", "INVALID_FIELD"),
+        ("PromoteModel", pb.PromoteModelRequest(name="weather", version="1", alias="1"), "INVALID_ARGUMENT", "INVALID_FIELD"),
         ("RollbackModel", pb.RollbackModelRequest(name="weather"), "FAILED_PRECONDITION", "NOTHING_TO_ROLL_BACK"),
         ("DeleteModelAlias", pb.DeleteModelAliasRequest(name="weather", alias="no"), "NOT_FOUND", "MODEL_NOT_FOUND"),
         ("DeleteModel", pb.DeleteModelRequest(name="none"), "NOT_FOUND", "MODEL_NOT_FOUND"),
@@ -214,7 +214,7 @@ def test_what_has_a_name_cannot_be_deleted(run: Any, refusal: Any) -> None:
         ),
         (
             "UpdateModelVersion",
-            pb.UpdateModelVersionRequest(name="weather", version=1, stage=9),
+            pb.UpdateModelVersionRequest(name="weather", version="1", stage=9),
             "INVALID_ARGUMENT",
             "INVALID_FIELD",
         ),
