@@ -1,0 +1,214 @@
+"""Frames of numbers whose bytes are laid out like those of a frame before.
+
+A client that predicts row after row sends the same Arrow schema and the same description of a record batch each time; only the values
+differ. What was checked once holds for all frames whose bytes up to the first value, length and end are the same: where the values lie,
+and that there is nothing else. So these frames are not decoded; their values are read where they lie. What differs in any of that, and
+whatever is no plain number, goes through the check of every frame.
+
+The same is done for answers: what stands before the values is kept.
+"""
+
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from modelwire_runners.frames import Columns, Matrix
+
+from .arrow_messages import RECORDS, MessageHead, MessageLimits
+from .frames import write_frame
+from .periods import PERIOD
+
+# So many layouts are kept, and none whose description takes more bytes.
+MOST_LAYOUTS, LARGEST_PREFIX = 256, 16 * 1024
+_CONTINUATION = b"\xff\xff\xff\xff"
+_LENGTH = struct.Struct("<i")
+_END = _CONTINUATION + bytes(4)
+_LIMITS = MessageLimits(metadata=LARGEST_PREFIX, batch=1 << 62, buffers=LARGEST_PREFIX)
+_FLOAT = np.dtype("<f8")
+_NUMPY = {
+    pa.from_numpy_dtype(kind): np.dtype(kind) for kind in ("<f8", "<f4", "<i8", "<i4", "<i2", "i1", "<u8", "<u4", "<u2", "u1")
+}
+
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
+
+class Recent(Generic[KeyT, ValueT]):
+    """What was used last, up to a number of things."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[KeyT, ValueT] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: KeyT) -> ValueT | None:
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def keep(self, key: KeyT, value: ValueT) -> None:
+        self._kept[key] = value
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Where the values of a frame lie. Offsets count from its first byte; `tail` is all that follows the body. `strides` is set
+    where all columns are float64 and equally far from each other, so that they are a matrix already."""
+
+    schema: pa.Schema
+    rows: int
+    size: int
+    tail: bytes
+    places: tuple[tuple[np.dtype[Any], int], ...]
+    strides: tuple[int, int] | None
+    nothing: pa.Table = field(repr=False)
+
+
+class PlainFrame:
+    """A frame of numbers without gaps. Its matrix has the first `width` columns."""
+
+    __slots__ = ("_data", "layout", "width")
+
+    def __init__(self, data: bytes, layout: Layout, width: int | None = None) -> None:
+        self._data = data
+        self.layout = layout
+        self.width = len(layout.places) if width is None else width
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.layout.schema
+
+    @property
+    def num_rows(self) -> int:
+        return self.layout.rows
+
+    def table(self) -> pa.Table:
+        buffer, layout = pa.py_buffer(self._data), self.layout
+        arrays = [
+            pa.Array.from_buffers(column.type, layout.rows, [None, buffer.slice(at, layout.rows * kind.itemsize)], 0)
+            for column, (kind, at) in zip(layout.schema, layout.places, strict=True)
+        ]
+        return pa.Table.from_arrays(arrays, schema=layout.schema)
+
+    def matrix(self) -> Matrix:
+        layout, shape = self.layout, (self.layout.rows, self.width)
+        if layout.strides is not None:
+            return np.ndarray(shape, _FLOAT, self._data, layout.places[0][1], layout.strides)
+        matrix = np.empty(shape, order="F")
+        for place, (kind, at) in enumerate(layout.places[: self.width]):
+            matrix[:, place] = np.frombuffer(self._data, kind, layout.rows, at)
+        matrix.flags.writeable = False
+        return matrix
+
+
+class Layouts:
+    """The layouts of frames that were checked."""
+
+    def __init__(self) -> None:
+        self._known: Recent[bytes, Layout] = Recent(MOST_LAYOUTS)
+
+    def known(self, data: bytes) -> PlainFrame | None:
+        """The frame, if it is laid out like one before."""
+        begin = _values_begin(data)
+        layout = self._known.get(data[:begin]) if begin else None
+        if layout is None or layout.size != len(data) or not data.endswith(layout.tail):
+            return None
+        return PlainFrame(data, layout)
+
+    def learn(self, data: bytes, table: pa.Table) -> None:
+        """Keeps the layout of a frame that was checked and is this table, if it is plain."""
+        body = _body_of_only_batch(data)
+        if body is not None and (layout := _layout_of(data, body, table)):
+            self._known.keep(data[: body.start], layout)
+
+
+def _values_begin(data: bytes) -> int:
+    """How many bytes stand before the body of the second message, where the first has none; 0 if they are too many."""
+    if data[:4] != _CONTINUATION or len(data) < 8:
+        return 0
+    second = 8 + _LENGTH.unpack_from(data, 4)[0]
+    if not 8 < second <= LARGEST_PREFIX or len(data) < second + 8 or data[second : second + 4] != _CONTINUATION:
+        return 0
+    begin = second + 8 + int(_LENGTH.unpack_from(data, second + 4)[0])
+    return begin if second + 8 < begin <= min(len(data), LARGEST_PREFIX) else 0
+
+
+def _body_of_only_batch(data: bytes) -> range | None:
+    """Where the values of a checked stream lie that is a schema and one record batch, and nothing else; None for other streams."""
+    begin = _values_begin(data)
+    if not begin:
+        return None
+    second = 8 + _LENGTH.unpack_from(data, 4)[0]
+    batch = MessageHead(data[second + 8 : begin], _LIMITS)  # Arrow has refused a schema with a body, so this is where it begins
+    if batch.kind != RECORDS:
+        return None
+    body = range(begin, begin + batch.body_length)
+    return body if data[body.stop :] in (b"", _END) else None
+
+
+def _layout_of(data: bytes, body: range, table: pa.Table) -> Layout | None:
+    """The layout of a frame of one record batch with plain numbers, where Arrow found them."""
+    if not table.num_rows or not table.num_columns or PERIOD in table.column_names:
+        return None
+    first, places = pa.py_buffer(data).address, []
+    for column in table.columns:
+        kind = _NUMPY.get(column.type)
+        if kind is None or column.num_chunks != 1 or column.chunk(0).offset:
+            return None
+        validity, values = column.chunk(0).buffers()
+        if validity is not None:
+            return None
+        at = values.address - first
+        # Arrow has copied values that were compressed, or not of this machine's byte order.
+        if at < body.start or at + table.num_rows * kind.itemsize > body.stop:
+            return None
+        places.append((kind, at))
+    nothing = table.schema.empty_table()
+    return Layout(table.schema, table.num_rows, len(data), data[body.stop :], tuple(places), _strides(places), nothing)
+
+
+def _strides(places: list[tuple[np.dtype[Any], int]]) -> tuple[int, int] | None:
+    steps = {after - before for (_, before), (_, after) in pairwise(places)}
+    if len(steps) > 1 or any(kind != _FLOAT for kind, _ in places):
+        return None
+    return 8, steps.pop() if steps else 8
+
+
+class Answers:
+    """Columns of numbers as Arrow IPC streams."""
+
+    def __init__(self) -> None:
+        self._known: Recent[tuple[Any, ...], bytes] = Recent(MOST_LAYOUTS)
+
+    def write(self, columns: Columns) -> bytes:
+        """What write_frame() makes of a table of the columns."""
+        arrays = list(columns.values())
+        key = (len(arrays[0]), *columns, *[array.dtype for array in arrays])
+        prefix = self._known.get(key)
+        return self._first(key, columns) if prefix is None else _joined(prefix, arrays)
+
+    def _first(self, key: tuple[Any, ...], columns: Columns) -> bytes:
+        content, arrays = write_frame(pa.table(columns)), list(columns.values())
+        prefix = content[: len(content) - len(_joined(b"", arrays))]
+        if len(prefix) <= LARGEST_PREFIX and _joined(prefix, arrays) == content:
+            self._known.keep(key, prefix)
+        return content
+
+
+def _joined(prefix: bytes, arrays: list[np.ndarray[Any, Any]]) -> bytes:
+    """The stream. Each column is filled up to a multiple of 8 bytes."""
+    parts: list[Any] = [prefix]
+    for array in arrays:
+        parts += [array.data if array.flags.c_contiguous else array.tobytes(), bytes(-array.nbytes % 8)]
+    parts.append(_END)
+    return b"".join(parts)
