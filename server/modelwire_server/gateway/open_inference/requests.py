@@ -158,6 +158,8 @@ def _set(target: Any, parameters: dict[str, Any]) -> None:
         match value:
             case bool():
                 target[name].bool_param = value
+            case int() if value >= 1 << 63:
+                target[name].uint64_param = value
             case int():
                 target[name].int64_param = value
             case float():

@@ -4,14 +4,13 @@ Raw numbers are not copied: the columns of a frame lie in the bytes of the reque
 one row, which are then put column by column in one copy.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from ...casts import type_named
 from ...errors import FieldViolation, FrameTooLarge, InvalidFrame
 from ...frames import FrameLimits
 from ...rows import repeated_name
@@ -26,7 +25,6 @@ Tensor = pb.ModelInferRequest.InferInputTensor
 # What a BYTES tensor may be said to hold. The others are words of other servers' clients that change nothing here.
 TEXT, BINARY, TIME = "str", "binary", "datetime"
 CONTENT_TYPES = (TEXT, BINARY, TIME, "np", "pd")
-_TIMES = re.compile(r"(timestamp\[(?:s|ms|us|ns))(?:, tz=([^\]]+))?\]")
 # Schemas that are made once for all requests that look alike; only small ones are kept.
 _SCHEMAS: dict[tuple[Any, ...], pa.Schema] = {}
 MOST_SCHEMAS, LONGEST_KEPT = 1000, 10_000
@@ -76,9 +74,16 @@ def _names(tensor: Tensor, columns: int, signature: Signature | None) -> list[st
         return known
     if columns == 1:
         return [tensor.name]
-    if known:
-        raise broken(tensor, f"has {columns:,} columns, but the model was trained on {len(known)}: {', '.join(known[:50])}")
+    if known and signature is not None:
+        raise broken(tensor, _other_columns(columns, known, knows_targets=bool(signature.targets)))
     return [f"input_{number}" for number in range(columns)]
+
+
+def _other_columns(columns: int, known: Sequence[str], *, knows_targets: bool) -> str:
+    text = f"has {columns:,} columns, but the model was trained on {len(known)}: {', '.join(known[:50])}"
+    if knows_targets:
+        return text
+    return f"{text}. Its runner does not say which of them is to be predicted (`target_columns`): send a tensor for each column"
 
 
 def _split(values: pa.Array, datatype: Datatype, rows: int, columns: int) -> list[pa.Array]:
@@ -175,9 +180,7 @@ def _meaning(array: pa.Array, tensor: Tensor, trained: str) -> pa.Array:
     if said == BINARY or (said != TEXT and trained.startswith(("binary", "large_binary", "fixed_size_binary"))):
         return array
     texts = _texts(array, tensor)
-    if said == TIME or (said != TEXT and trained.startswith(("timestamp", "date32"))):
-        return _times(texts, tensor, trained)
-    return texts
+    return _times(texts, tensor, type_named(trained)) if said == TIME else texts
 
 
 def _texts(array: pa.Array, tensor: Tensor) -> pa.Array:
@@ -187,23 +190,16 @@ def _texts(array: pa.Array, tensor: Tensor) -> pa.Array:
         raise broken(tensor, "holds texts that are no UTF-8; bytes of other kinds need the content type `binary`") from None
 
 
-def _times(texts: pa.Array, tensor: Tensor, trained: str) -> pa.Array:
-    found = _TIMES.fullmatch(trained)
-    try:
-        if trained.startswith("date32"):
-            return texts.cast(pa.date32())
-        kind = pa.type_for_alias(f"{found[1]}]") if found else pa.timestamp("us")
-        if found and found[2]:
-            return texts.cast(pa.timestamp(kind.unit, found[2]))
-        return _without_zone(texts, kind)
-    except (pa.ArrowException, ValueError) as error:
-        raise broken(tensor, f"holds texts that are no times in ISO 8601: {str(error).splitlines()[0][:200]}") from None
-
-
-def _without_zone(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Times with a zone become those of UTC."""
-    zoned = pc.any(pc.match_substring_regex(texts, r"T?\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)$")).as_py()
-    return texts.cast(pa.timestamp(kind.unit, "UTC")).cast(kind) if zoned else texts.cast(kind)
+def _times(texts: pa.Array, tensor: Tensor, trained: pa.DataType | None) -> pa.Array:
+    known = trained is not None and pa.types.is_temporal(trained)
+    # Without a zone, or in UTC.
+    kinds = [trained] if known else [pa.timestamp("us"), pa.timestamp("us", "UTC")]
+    for kind in kinds:
+        try:
+            return texts.cast(kind)
+        except (pa.ArrowException, ValueError) as error:
+            why = str(error).splitlines()[0][:200]
+    raise broken(tensor, f"holds texts that are no times in ISO 8601: {why}")
 
 
 def _schema(names: Sequence[str], arrays: Sequence[pa.Array], limits: FrameLimits) -> pa.Schema:
