@@ -33,6 +33,8 @@ class BaseModelRunner(ABC, Generic[ConfigT]):
     # Whether each prediction depends on its own row of `future` and the model only: not on other rows, `historic`, the date or chance.
     # The server may then run several predictions as one call, and cut large frames.
     independent_rows: bool = False
+    # Whether scikit-learn estimators in the model may be compiled at the end of a training, where rows are independent.
+    compile: bool = True
     # Columns of the training data that are not there at a prediction: what is to be predicted.
     target_columns: ClassVar[list[str]] = []
     # Columns that predictions must have.
@@ -102,6 +104,7 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
         max_pending: int | None = None,
         same_rows: bool = True,
         independent_rows: bool = False,
+        compile: bool = True,
         target_columns: list[str] | None = None,
         prediction_columns: list[str] | None = None,
     ) -> None:
@@ -122,6 +125,7 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
         self.max_pending = max_pending
         self.same_rows = same_rows
         self.independent_rows = independent_rows
+        self.compile = compile
         self.target_columns = target_columns or []  # type: ignore[misc]
         self.prediction_columns = prediction_columns or []  # type: ignore[misc]
         check_signature(on_train, "on_train", ("config", "data"))

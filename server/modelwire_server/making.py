@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from .artifacts.model import Artifact, ArtifactInput, Blob
+from .artifacts.model import COMPILED, WORKSPACE, Artifact, ArtifactInput, Blob
 from .clock import now
 from .errors import InvalidField, NotFound, PreconditionFailed, UntrustedContent
 from .execution.interface import Made
@@ -49,6 +49,13 @@ def inputs_of(job: Job) -> tuple[ArtifactInput, ...]:
     frames = tuple(ArtifactInput(role, digest=digest) for role, digest in job.input["frames"].items())
     geo = (ArtifactInput("geo", digest=job.input["geo"]),) if job.input.get("geo") else ()
     return (ArtifactInput("job", job.id), *frames, *geo)
+
+
+def compiled_of(made: Made) -> tuple[ArtifactInput, ...]:
+    """Edges to the compiled methods of a model: through them the store knows that their files are wanted."""
+    if made.content_type == WORKSPACE:
+        return ()
+    return tuple(ArtifactInput(COMPILED, digest=blob.digest) for _, blob in made.parts)
 
 
 def artifact_made(artifact: Artifact) -> NewEvent:

@@ -13,7 +13,7 @@ from .artifacts.tree import ArtifactTree
 from .clock import new_id
 from .columns import SchemaPolicy
 from .database.engine import Transaction
-from .errors import ModelwireError
+from .errors import ArtifactNotFound, ModelwireError
 from .execution.interface import Completed, JobSpec, Made
 from .frames import StoredFrame
 from .inference.models import LoadedModel, ModelCache, find_model
@@ -24,6 +24,7 @@ from .jobs.submission import JobQueue, Submission, failed_job, new_job
 from .making import MISTAKES, artifact_made, fingerprint_of, inputs_of, made_by, model_blob
 from .periods import count_periods
 from .runners import RunnerRegistry
+from .signature import Signature
 from .validation import check_columns, require_geo, resolve_horizon
 
 
@@ -45,8 +46,8 @@ class PredictOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionOrder:
-    """A prediction to be done as a job. Frames and GeoJSON are stored already; `timeout` is in seconds. With `errors_in_job` what is
-    wrong with it fails its job instead of its submission."""
+    """A prediction to be done as a job. Frames and GeoJSON are stored already; `timeout` is in seconds, `schema_policy` as in
+    PredictOrder. With `errors_in_job` what is wrong with it fails its job instead of its submission."""
 
     model_id: str
     historic: StoredFrame
@@ -59,6 +60,7 @@ class PredictionOrder:
     prediction_id: str = ""
     priority: int = 0
     errors_in_job: bool = False
+    schema_policy: str = ""
 
 
 class Prediction:
@@ -144,6 +146,7 @@ class Prediction:
             "geo": order.geo and order.geo.digest,
             "run_info": order.run_info,
             "tags": list(order.tags),
+            "schema_policy": order.schema_policy or self._schema_policy,
         }
         try:
             model, config = await self._checked(order)
@@ -165,6 +168,9 @@ class Prediction:
         model = await find_model(self._tree, order.model_id)
         runner = self._runners.served(model.runner_id)
         check_columns(order.future.schema, runner.info.required_covariates, "future")
+        if signature := Signature.from_metadata(model.metadata):
+            # Its values are looked at when the job reads them.
+            signature.adaptation(order.future.schema, SchemaPolicy(order.schema_policy or self._schema_policy)).check()
         require_geo(runner.info, order.geo)
         config = model.metadata.get("config", {})
         horizon = resolve_horizon(order.run_info, order.future.periods, config, runner.info)
@@ -192,9 +198,19 @@ class Prediction:
             model_blob=blob,
             parts=parts,
             artifact_id=job.artifact_id,
+            signature=await self._signature_of(job.model_id),
+            schema_policy=job.input.get("schema_policy", SchemaPolicy.OFF),
             folder=folder,
             timeout=job.timeout,
         )
+
+    async def _signature_of(self, model: str) -> dict[str, Any] | None:
+        """What the training of a model knew of its columns; None if it is not known, or the model is gone by now."""
+        try:
+            signature = Signature.from_metadata((await self._tree.get(model)).metadata)
+        except ArtifactNotFound:
+            return None
+        return signature and signature.to_json()
 
     def complete(self, tx: Transaction, job: Job, done: Completed) -> Sequence[NewEvent]:
         """Stores the predictions under their model, and the workspace under them if there is one; returns the events that tell of it.

@@ -16,7 +16,7 @@ from .execution.interface import Completed, JobSpec, Made
 from .frames import StoredFrame
 from .jobs.model import Job, JobKind, NewEvent
 from .jobs.submission import JobQueue, Submission, failed_job, new_job
-from .making import MISTAKES, artifact_made, fingerprint_of, inputs_of, made_by
+from .making import MISTAKES, artifact_made, compiled_of, fingerprint_of, inputs_of, made_by
 from .runners import RunnerRegistry
 from .validation import check_columns, require_geo, resolve_horizon
 
@@ -50,6 +50,7 @@ class Training:
         blobs: BlobStore,
         queue: JobQueue,
         timeout: float | None = None,
+        compile: bool = False,
     ) -> None:
         self._runners = runners
         self._configs = configs
@@ -57,6 +58,7 @@ class Training:
         self._blobs = blobs
         self._queue = queue
         self._timeout = timeout
+        self._compile = compile
 
     async def submit(self, order: TrainingOrder) -> Submission:
         """Accepts a training. Raises ConfigNotFound, RunnerNotServed, MissingColumns, InvalidGeo, HorizonOutOfBounds,
@@ -113,6 +115,7 @@ class Training:
             geo=await self._blobs.local_path(geo) if geo else None,
             run_info=job.input["run_info"],
             artifact_id=job.artifact_id,
+            compile=self._compile,
             folder=folder,
             timeout=job.timeout,
         )
@@ -122,7 +125,7 @@ class Training:
         model = Artifact(
             id=job.artifact_id,
             type=MODEL_TYPE,
-            inputs=(ArtifactInput("config", job.config_id), *inputs_of(job)),
+            inputs=(ArtifactInput("config", job.config_id), *inputs_of(job), *compiled_of(done.made)),
             # Kept with the model: a prediction works with what the model was trained with, whatever becomes of the config.
             **made_by(job, done.made, config=job.input["config"]),
         )

@@ -17,6 +17,9 @@ PREDICTION_WORKSPACE_TYPE = "ml_prediction_workspace"
 DATASET_TYPE = "dataset"
 GENERIC_TYPE = "generic"
 
+# The role of an edge from a model to a file that computes one of its methods faster.
+COMPILED = "compiled"
+
 
 @dataclass(frozen=True, slots=True)
 class Blob:
@@ -28,7 +31,8 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactInput:
-    """Something that went into an artifact. `role` is config, job, model, data, historic, future or geo."""
+    """Something that went into an artifact, or that its training made beside it. `role` is config, job, model, data, historic, future,
+    geo or compiled."""
 
     role: str
     id: str = ""

@@ -96,8 +96,11 @@ class ControlSource:
             return None
         path = self._folder / Path(message["file"]).name
         blob, content_type = Blob(message["digest"], message["size"]), message["content_type"]
-        parts = parts_of(path, self._folder / FOLDER) if content_type == WORKSPACE else ()
+        parts = parts_of(path, self._folder / FOLDER) if content_type == WORKSPACE else self._beside(message.get("parts", ()))
         return Made(path, blob, content_type, message["metadata"], parts)
+
+    def _beside(self, listed: Sequence[Message]) -> tuple[tuple[Path, Blob], ...]:
+        return tuple((self._folder / Path(part["file"]).name, Blob(part["digest"], part["size"])) for part in listed)
 
     def _event(self, kind: EventKind, data: dict[str, Any]) -> NewEvent | None:
         if kind is EventKind.LOG:

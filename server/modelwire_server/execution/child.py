@@ -33,6 +33,7 @@ from .output import MAX_LINE
 from .randomness import ChosenSeeds
 from .scripted import ScriptedWork
 from .specs import read_spec
+from .trained import as_trained, look_at
 from .wire import clip, receive_with_fds, send
 
 Runner = BaseModelRunner[Any]
@@ -214,9 +215,11 @@ def _train(spec: JobSpec, runner: Runner, control: Control, context: RunContext)
     geo = read_json(spec.geo) if spec.geo else None
     control.stage("training")
     model = run_train(runner, spec.config, data, geo, context)
+    known = look_at(spec, runner, model, data, context, control.stage)
     control.stage("saving")
     path = spec.folder / "model.pickle"
-    return _result(path, save_model(model, path), PICKLE, {"model_type": type_name(type(model))})
+    blob = save_model(model, path)
+    return {**_result(path, blob, PICKLE, {"model_type": type_name(type(model)), **known.metadata}), "parts": known.parts}
 
 
 def _predict(spec: JobSpec, runner: Runner, control: Control, context: RunContext) -> dict[str, Any]:
@@ -226,6 +229,7 @@ def _predict(spec: JobSpec, runner: Runner, control: Control, context: RunContex
     assert spec.model is not None
     assert spec.model_blob is not None
     model = load_model(spec.model, spec.model_blob)
+    future = as_trained(spec, future)
     control.stage("predicting")
     table = run_predict(runner, spec.config, model, historic, future, geo, context)
     control.stage("saving")

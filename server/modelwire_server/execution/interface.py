@@ -23,6 +23,7 @@ class JobSpec:
     validated config data. `model` is the model's file and the digest that it must have; if it is a workspace, its files are in the
     folder `parts`, by their digests. `folder` is a scratch folder that belongs to the attempt alone: the result is written there.
     `artifact_id` is the artifact that is to be made, and that holds the workspace of work that fails; without one no workspace is kept.
+    A training may `compile` its model. The frame of a prediction is held against the `signature` of the model under `schema_policy`.
     """
 
     job_id: str
@@ -37,14 +38,17 @@ class JobSpec:
     model_blob: Blob | None = None
     parts: Path | None = None
     artifact_id: str = ""
+    compile: bool = False
+    signature: dict[str, Any] | None = None
+    schema_policy: str = ""
     folder: Path
     timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Content that the work made, not yet adopted by the blob store: `path` holds it. `parts` are files that it is a list of, each with
-    its own place in the store."""
+    """Content that the work made, not yet adopted by the blob store: `path` holds it. `parts` are files that it is a list of, or
+    that belong beside it, each with its own place in the store."""
 
     path: Path
     blob: Blob

@@ -26,10 +26,12 @@ from ..errors import (
     RunnerKilled,
     StorageFull,
 )
+from ..signature import Signature
 from .content import DISK_FULL, HashedFile, open_content, read_frame, read_json, save_predictions
 from .faults import fault_of, to_message
 from .interface import JobSpec
 from .specs import FOLDER, part_name
+from .trained import as_trained
 from .wire import Message, clip
 
 LIST = "workspace.json"
@@ -62,7 +64,9 @@ class ScriptedWork:
             self.stage("training")
             self._keep(self.runner.train_in(self.work, config, data, self._geo(), self.context))
             self.stage("saving")
-            return self._list()
+            message = self._list()
+            message["metadata"]["signature"] = Signature.of(data, self.runner.target_columns).to_json()
+            return message
 
         return self._attempted(run)
 
@@ -72,7 +76,7 @@ class ScriptedWork:
         def run() -> Message:
             self.stage("loading")
             historic, future = read_frame(self.spec.frames["historic"]), read_frame(self.spec.frames["future"])
-            config = self._config()
+            config, future = self._config(), as_trained(self.spec, future)
             self._restore()
             self.stage("predicting")
             self._keep(self.runner.predict_in(self.work, config, historic, future, self._geo(), self.context))

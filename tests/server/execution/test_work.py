@@ -15,6 +15,8 @@ from modelwire_server.artifacts.model import ARROW_STREAM, PICKLE
 from modelwire_server.execution.interface import Completed, Made, Outcome
 from modelwire_server.jobs.model import EventKind
 
+SIGNATURE = {"inputs": [{"name": "x", "type": "int64", "nullable": False}], "outputs": [], "targets": []}
+
 
 def completed(outcome: Outcome) -> Made:
     assert isinstance(outcome, Completed), outcome
@@ -32,7 +34,7 @@ def facts(bench: Bench, **fields: Any) -> dict[str, Any]:
 def test_a_model_is_kept_as_a_pickle_with_its_digest(bench: Bench) -> None:
     outcome = completed(bench.run(bench.training("return", config={"value": {"weights": [1, 2]}})))
     assert outcome.content_type == PICKLE
-    assert outcome.metadata == {"model_type": "dict"}
+    assert outcome.metadata == {"model_type": "dict", "signature": SIGNATURE}
     assert load(outcome.path) == {"weights": [1, 2]}
 
 

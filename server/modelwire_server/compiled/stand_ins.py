@@ -1,0 +1,141 @@
+"""What stands in for estimators: their methods run compiled graphs, all else is the estimator's own."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from .layouts import Layout, Reader
+from .places import Place, estimators_of, replaced
+
+# Under which name a graph keeps what is to be known of it.
+_NOTE = "modelwire"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """One compiled method of one estimator. `content` is the ONNX file; `form` is what becomes of its output: `same`, `flat` for a column
+    that is to be a list, `last` for the last column alone; `dtype` is what the estimator's own method returns."""
+
+    place: Place
+    method: str
+    layout: Layout
+    form: str
+    dtype: str
+    content: bytes
+
+    @property
+    def note(self) -> dict[str, str]:
+        """What is kept inside of the file."""
+        known = {
+            "place": [self.place.kind, self.place.key],
+            "method": self.method,
+            "layout": self.layout.to_json(),
+            "form": self.form,
+            "dtype": self.dtype,
+        }
+        return {_NOTE: json.dumps(known)}
+
+    @classmethod
+    def read(cls, content: bytes) -> tuple[Self, Any]:
+        """The graph in a file that was written with its note, and a session that runs it."""
+        session = open_session(content)
+        known = json.loads(session.get_modelmeta().custom_metadata_map[_NOTE])
+        kind, key = known["place"]
+        layout = Layout.from_json(known["layout"])
+        return cls(Place(kind, key), known["method"], layout, known["form"], known["dtype"], content), session
+
+
+def open_session(content: bytes) -> Any:
+    """A session that computes in the thread that calls it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+class CompiledMethod:
+    """A method of a stand-in. Rows that the graph does not take go to the estimator's own method."""
+
+    __slots__ = ("_dtype", "_form", "_original", "_output", "_read", "_run")
+
+    def __init__(self, graph: Graph, session: Any, original: Callable[..., Any]) -> None:
+        self._read = Reader(graph.layout)
+        self._run = session.run
+        self._output = [session.get_outputs()[0].name]
+        self._form = FORMS[graph.form]
+        self._dtype = np.dtype(graph.dtype)
+        self._original = original
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        feeds = None if options or len(arguments) != 1 else self._read(arguments[0])
+        if feeds is None:
+            return self._original(*arguments, **options)
+        return self._form(self._run(self._output, feeds)[0]).astype(self._dtype, copy=False)
+
+
+def _same(output: Any) -> Any:
+    return output
+
+
+def _flat(output: Any) -> Any:
+    return output.ravel()
+
+
+def _last(output: Any) -> Any:
+    return output[:, -1]
+
+
+FORMS: Mapping[str, Callable[[Any], Any]] = {"same": _same, "flat": _flat, "last": _last}
+
+
+class StandIn:
+    """An estimator some of whose methods are others; in all else it is the estimator, its class included."""
+
+    def __init__(self, original: Any, methods: Mapping[str, Callable[..., Any]]) -> None:
+        self.__dict__.update(methods, _original=original, _methods=methods)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self.__dict__["_original"])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_original"], name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.__dict__["_original"][key]
+
+    def __len__(self) -> int:
+        return len(self.__dict__["_original"])
+
+    def __iter__(self) -> Any:
+        return iter(self.__dict__["_original"])
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return repr(self.__dict__["_original"])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Sessions cannot be copied; a copy computes as the estimator does.
+        original = self.__dict__["_original"]
+        return original.__reduce_ex__(protocol)
+
+
+def compiled(model: Any, graphs: Iterable[tuple[Graph, Any]]) -> Any:
+    """The model with stand-ins that run these graphs, each with its session, in the places of its estimators. Raises KeyError if they are
+    of another model, and what copying a model raises."""
+    originals = estimators_of(model)
+    methods: dict[Place, dict[str, CompiledMethod]] = {}
+    for graph, session in graphs:
+        method = getattr(originals[graph.place], graph.method)
+        methods.setdefault(graph.place, {})[graph.method] = CompiledMethod(graph, session, method)
+    return replaced(model, {place: StandIn(originals[place], known) for place, known in methods.items()})

@@ -1,0 +1,205 @@
+"""Compiles a model for the way in which the runner's own predict function uses it, and compares what comes out."""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .conversion import TOLERANCE, convert, differs
+from .layouts import NotSupported
+from .places import METHODS, Place, estimators_of, replaced
+from .stand_ins import Graph, StandIn, compiled, open_session
+
+ENGINE = "onnx"
+# More estimators than these in one model are left as they are.
+MAX_ESTIMATORS = 50
+# So many rows of the training are predicted both ways, and so many that are made up of the ends of its columns.
+ROWS, EDGE_ROWS = 400, 64
+
+_TIMES = 3
+# A stand-in that is faster with one row may be so much slower with many: many are predicted rarely.
+_LEAST_GAIN_ALL_ROWS = 0.5
+
+Predict = Callable[[Any, pa.Table], pa.Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The first call of a method: with which rows, and what it returned."""
+
+    rows: Any
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What became of it: the graphs, if all is well, and the report for the metadata of the model."""
+
+    graphs: Sequence[Graph] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How two ways to predict compare: on so many rows, the largest difference, and how many times faster the second is."""
+
+    rows: int
+    difference: float
+    gain_one_row: float
+    gain_all_rows: float
+
+    def to_json(self) -> dict[str, Any]:
+        gain = {"one_row": round(self.gain_one_row, 2), "all_rows": round(self.gain_all_rows, 2)}
+        return {"tolerance": TOLERANCE, "rows": self.rows, "gain": gain}
+
+
+def compile_model(model: Any, predict: Predict, data: pa.Table) -> Compiled:
+    """The graphs that stand in for the model's estimators in `predict`, checked on rows of `data`. Never raises but for MemoryError: what
+    goes wrong is the reason in the report."""
+    began = time.monotonic()
+    try:
+        graphs, report = _compile(model, predict, data)
+    except MemoryError:
+        raise
+    except NotSupported as error:
+        graphs, report = [], _failed(str(error))
+    except Exception as error:
+        graphs, report = [], _failed(f"{type(error).__name__}: {error}")
+    return Compiled(graphs, {**report, "seconds": round(time.monotonic() - began, 3)})
+
+
+def _failed(reason: str, **known: Any) -> dict[str, Any]:
+    return {"engine": ENGINE, "passed": False, "reason": reason[:1000], **known}
+
+
+def _compile(model: Any, predict: Predict, data: pa.Table) -> tuple[Sequence[Graph], dict[str, Any]]:
+    estimators = estimators_of(model)
+    if not estimators:
+        raise NotSupported("the model neither is a scikit-learn estimator nor holds one as an item or attribute")
+    if len(estimators) > MAX_ESTIMATORS:
+        raise NotSupported(f"the model holds {len(estimators)} estimators, more than {MAX_ESTIMATORS}")
+    if not data.num_rows:
+        raise NotSupported("the training frame has no rows")
+    rows = data.take(np.linspace(0, data.num_rows - 1, min(ROWS, data.num_rows), dtype="i8"))
+    calls = _calls(model, estimators, predict, rows)
+    graphs = [
+        convert(place, estimators[place], method, call.rows, call.result)
+        for place, known in calls.items()
+        for method, call in known.items()
+    ]
+    stand_in = compiled(model, [(graph, open_session(graph.content)) for graph in graphs])
+    found = _compare(model, stand_in, predict, rows)
+    if not found.difference <= TOLERANCE:
+        is_other = found.difference == np.inf
+        told = "types or values that are no floats differ" if is_other else f"predictions differ by {found.difference:g}"
+        return [], _failed(told, **found.to_json(), max_difference=None if is_other else found.difference)
+    known = {**found.to_json(), "max_difference": found.difference}
+    if found.gain_one_row < 1 or found.gain_all_rows < _LEAST_GAIN_ALL_ROWS:
+        return [], _failed("it would be slower", **known)
+    methods = [
+        {"place": str(graph.place), "type": type(estimators[graph.place]).__name__, "method": graph.method} for graph in graphs
+    ]
+    return graphs, {"engine": ENGINE, "passed": True, **known, "methods": methods}
+
+
+def _calls(model: Any, estimators: Mapping[Place, Any], predict: Predict, rows: pa.Table) -> dict[Place, dict[str, Call]]:
+    """What the predict function calls of which estimator."""
+    calls: dict[Place, dict[str, Call]] = {place: {} for place in estimators}
+
+    def recorded(place: Place, name: str) -> Callable[..., Any]:
+        method = getattr(estimators[place], name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            result = method(*arguments, **options)
+            if len(arguments) == 1 and not options:
+                calls[place].setdefault(name, Call(arguments[0], result))
+            return result
+
+        return call
+
+    watched = {
+        place: StandIn(original, {name: recorded(place, name) for name in METHODS if hasattr(original, name)})
+        for place, original in estimators.items()
+    }
+    predict(replaced(model, watched), rows)
+    if not any(calls.values()):
+        raise NotSupported(f"predict calls none of {', '.join(METHODS)} of an estimator with rows alone")
+    return calls
+
+
+def _compare(model: Any, stand_in: Any, predict: Predict, rows: pa.Table) -> Comparison:
+    """Predicts the rows, one of them, and some that are made up both ways."""
+    expected, slow = _timed(lambda: predict(model, rows))
+    found, fast = _timed(lambda: predict(stand_in, rows))
+    expected_one, slow_one = _timed(lambda: predict(model, rows.slice(0, 1)))
+    found_one, fast_one = _timed(lambda: predict(stand_in, rows.slice(0, 1)))
+    difference = max(difference_of(expected, found), difference_of(expected_one, found_one))
+    count = rows.num_rows
+    edges = edges_of(rows)
+    # Rows that are made up may be refused.
+    with contextlib.suppress(Exception):
+        expected = predict(model, edges)
+        difference = max(difference, _difference_at(expected, stand_in, predict, edges))
+        count += edges.num_rows
+    return Comparison(count, difference, slow_one / fast_one, slow / fast)
+
+
+def _difference_at(expected: pa.Table, stand_in: Any, predict: Predict, table: pa.Table) -> float:
+    try:
+        return difference_of(expected, predict(stand_in, table))
+    except Exception:
+        return np.inf
+
+
+def _timed(work: Callable[[], pa.Table]) -> tuple[pa.Table, float]:
+    """What comes out, and the seconds of the fastest of a few times."""
+    fastest = np.inf
+    for _ in range(_TIMES):
+        began = time.perf_counter()
+        table = work()
+        fastest = min(fastest, time.perf_counter() - began)
+    return table, fastest
+
+
+def difference_of(expected: pa.Table, found: pa.Table) -> float:
+    """The largest difference of two predictions; infinite if they differ in anything but floats."""
+    if not expected.schema.equals(found.schema) or expected.num_rows != found.num_rows:
+        return np.inf
+    return max((_column_difference(expected.column(name), found.column(name)) for name in expected.column_names), default=0.0)
+
+
+def _column_difference(expected: pa.ChunkedArray, found: pa.ChunkedArray) -> float:
+    kind = expected.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        same = pc.list_value_length(expected).equals(pc.list_value_length(found))
+        return _column_difference(pc.list_flatten(expected), pc.list_flatten(found)) if same else np.inf
+    if not pa.types.is_floating(kind):
+        return 0.0 if expected.equals(found) else np.inf
+    if not pc.is_null(expected).equals(pc.is_null(found)):
+        return np.inf
+    return differs(_floats(expected), _floats(found))
+
+
+def _floats(column: pa.Array | pa.ChunkedArray) -> Any:
+    return column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
+
+
+def edges_of(rows: pa.Table) -> pa.Table:
+    """Rows that are made up: numbers of columns at their ends, beyond, and at zero, in all mixtures; the rest as it is."""
+    random = np.random.default_rng(0)
+    edges = rows.take(random.integers(0, rows.num_rows, EDGE_ROWS))
+    for place, column in enumerate(rows.columns):
+        if (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)) and column.null_count < len(column):
+            values = column.drop_null().to_numpy().astype("f8")
+            low, high = np.nanmin(values), np.nanmax(values)
+            beyond = high - low if pa.types.is_floating(column.type) else 0
+            ends = np.array([low, high, np.nanmean(values), low - beyond, high + beyond, 0.0])
+            chosen = np.concatenate([ends, random.choice(ends, EDGE_ROWS - len(ends))])
+            edge = pa.array(chosen.astype(column.type.to_pandas_dtype()))
+            edges = edges.set_column(place, rows.schema.field(place), edge)
+    return edges
