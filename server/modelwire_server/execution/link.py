@@ -69,9 +69,10 @@ class ForkServerLink:
         self.lost = asyncio.create_task(self._see_off(), name="fork server")
 
     @classmethod
-    async def open(cls, targets: Sequence[str], threads_per_job: int, mark: str, private: Sequence[str] = ()) -> Self:
+    async def open(cls, targets: Sequence[str], threads_per_job: int, mark: str, private: Sequence[str] = (), *, compile: bool = False) -> Self:
         """Starts a fork server and waits until it has imported the runners. `mark` is a `NAME=value` in the environment of all its
-        processes, `private` are files and folders that runners may not copy. Raises WorkerLost if it cannot."""
+        processes, `private` are files and folders that runners may not copy; with `compile` it then imports what compiles models.
+        Raises WorkerLost if it cannot."""
         ours, theirs = socket_pair()
         ours.setblocking(False)
         with theirs:
@@ -85,7 +86,7 @@ class ForkServerLink:
             )
         link = cls(process, ours, mark)
         try:
-            await link._load(targets, private)
+            await link._load(targets, private, compile=compile)
         except BaseException:
             await link.close()
             raise
@@ -127,8 +128,8 @@ class ForkServerLink:
         self._hang_up()
         await asyncio.shield(self.lost)
 
-    async def _load(self, targets: Sequence[str], private: Sequence[str]) -> None:
-        await self._send({"load": list(targets), "path": sys.path, "private": list(private)})
+    async def _load(self, targets: Sequence[str], private: Sequence[str], *, compile: bool) -> None:
+        await self._send({"load": list(targets), "path": sys.path, "private": list(private), "compile": compile})
         outcomes: set[asyncio.Future[Any]] = {self._ready, self.lost}
         await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.done():
