@@ -4,7 +4,7 @@ One forked process always waits for the next job, so that a job starts at once. 
 gRPC nor SQL, so that its children start clean. All processes that a job leaves behind end up as its own children (see
 `linux.adopt_orphans`) and are killed before the job's end is told. When the server goes, it kills all and goes too.
 
-Messages from the server: `load` (targets, path, private) once; then `start` (a number for the job, with descriptors: spec, control,
+Messages from the server: `load` (targets, path, private, compile) once; then `start` (a number for the job, with descriptors: spec, control,
 stdout, stderr) and `signal` (job, signo). To the server: `ready` (runners and their limits) or `broken` (why, traceback);
 then for each job `refused` (why), or `ended` (its exit code, or minus the signal) when none of its processes is left.
 """
@@ -25,6 +25,7 @@ from typing import Any
 
 from modelwire_runners import BaseModelRunner, ShellModelRunner, load_runner
 
+from ..compiled import conversion
 from .child import live
 from .content import warm_up
 from .linux import adopt_orphans, children_of, die_with_parent, flush_c_streams
@@ -211,6 +212,20 @@ def _load(targets: Sequence[str]) -> dict[str, BaseModelRunner[Any]]:
     return {runner.info.id: runner for runner in runners}
 
 
+def _preload(request: Message, runners: Runners) -> None:
+    """Imports what compiles models, so that no job has to; the server need not wait for it."""
+    if request["compile"] and any(runner.independent_rows and runner.compile for runner in runners.values()):
+        # What is wrong with it is told by the first job that needs it.
+        with contextlib.suppress(Exception):
+            conversion.preload()
+
+
+def _freeze() -> None:
+    """What is there now stays as it is: the collector need not touch, and thereby copy, its pages in every child."""
+    gc.collect()
+    gc.freeze()
+
+
 def _prepare(request: Message) -> tuple[Runners, ChosenSeeds]:
     sys.path[:] = request["path"]
     warm_up()
@@ -223,9 +238,6 @@ def _prepare(request: Message) -> tuple[Runners, ChosenSeeds]:
     # What importing has printed is not a job's.
     sys.stdout.flush()
     flush_c_streams()
-    # What is there now stays as it is: the collector need not touch, and thereby copy, its pages in every child.
-    gc.collect()
-    gc.freeze()
     return runners, seeds
 
 
@@ -267,6 +279,8 @@ def main() -> None:
         return
     with contextlib.suppress(BrokenPipeError):
         send(link, {"ready": _limits(runners), "threads": _other_threads()})
+    _preload(request, runners)
+    _freeze()
     ForkServer(link, runners, seeds).serve()
 
 

@@ -30,7 +30,7 @@ class LocalExecutor:
     `targets` say where the runners are, as for load_runner(). `slots` is how many jobs are expected to run at once: each gets its share of
     the cores for the threads of numeric libraries. `grace` is the time in seconds between SIGTERM and SIGKILL. `log_limit` is how many
     bytes a job may log, if its runner does not say. `private` are files and folders of the server that no job gets a copy of.
-    `owner` is a name that no other executor on this machine has at the same time.
+    `owner` is a name that no other executor on this machine has at the same time. With `compile` jobs find loaded what compiles models.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class LocalExecutor:
         log_limit: int = 10 * 1024 * 1024,
         private: Sequence[Path] = (),
         owner: str = "",
+        compile: bool = False,
     ) -> None:
         cores = len(os.sched_getaffinity(0))
         self._targets = list(targets)
@@ -50,6 +51,7 @@ class LocalExecutor:
         self._log_limit = log_limit
         self._private = [str(path) for path in private]
         self._owner = owner
+        self._compile = compile
         self._mark = f"MODELWIRE_FORK_SERVER={owner or secrets.token_hex(16)}"
         self._opening: asyncio.Task[ForkServerLink] | None = None
         self._losses: deque[float] = deque()
@@ -144,7 +146,7 @@ class LocalExecutor:
     async def _opened(self) -> ForkServerLink:
         await asyncio.sleep(self._pause())
         try:
-            link = await ForkServerLink.open(self._targets, self._threads, self._mark, self._private)
+            link = await ForkServerLink.open(self._targets, self._threads, self._mark, self._private, compile=self._compile)
         except WorkerLost as error:
             self._losses.append(_time())
             log.error("fork server cannot start", error=error.message)
