@@ -4,8 +4,8 @@ One forked process always waits for the next job, so that a job starts at once. 
 gRPC nor SQL, so that its children start clean. All processes that a job leaves behind end up as its own children (see
 `linux.adopt_orphans`) and are killed before the job's end is told. When the server goes, it kills all and goes too.
 
-Messages from the server: `load` (targets, path, private, compile) once; then `start` (a number for the job, with descriptors: spec, control,
-stdout, stderr) and `signal` (job, signo). To the server: `ready` (runners and their limits) or `broken` (why, traceback);
+Messages from the server: `load` (targets, path, private, compile) once; then `start` (a number for the job, with descriptors: spec,
+control, stdout, stderr) and `signal` (job, signo). To the server: `ready` (runners and their limits) or `broken` (why, traceback);
 then for each job `refused` (why), or `ended` (its exit code, or minus the signal) when none of its processes is left.
 """
 

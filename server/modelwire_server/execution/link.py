@@ -69,7 +69,9 @@ class ForkServerLink:
         self.lost = asyncio.create_task(self._see_off(), name="fork server")
 
     @classmethod
-    async def open(cls, targets: Sequence[str], threads_per_job: int, mark: str, private: Sequence[str] = (), *, compile: bool = False) -> Self:
+    async def open(
+        cls, targets: Sequence[str], threads_per_job: int, mark: str, private: Sequence[str] = (), *, compile: bool = False
+    ) -> Self:
         """Starts a fork server and waits until it has imported the runners. `mark` is a `NAME=value` in the environment of all its
         processes, `private` are files and folders that runners may not copy; with `compile` it then imports what compiles models.
         Raises WorkerLost if it cannot."""
