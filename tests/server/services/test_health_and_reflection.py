@@ -13,7 +13,11 @@ from modelwire_server.services.reflection import V1, V1ALPHA
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-NAMES = ["", *(f"modelwire.v1.{name}Service" for name in ("Runner", "Config", "Train", "Predict", "Job", "Artifact"))]
+NAMES = [
+    "",
+    "inference.GRPCInferenceService",
+    *(f"modelwire.v1.{name}Service" for name in ("Runner", "Config", "Train", "Predict", "Job", "Artifact", "Model")),
+]
 
 
 def test_health_of_server_services_and_runners(run: Any) -> None:
