@@ -20,7 +20,9 @@ from .artifacts.tree import ArtifactTree
 from .configs.catalog import ConfigCatalog
 from .data_folder import claim_data_dir, worker_id
 from .database.engine import Database
+from .database.neighbours import Neighbours
 from .database.notifications import Listener, Topic
+from .execution.interface import Executor
 from .execution.local import LocalExecutor
 from .front import open_front
 from .inference.models import ModelCache
@@ -41,6 +43,7 @@ from .prediction import Prediction
 from .registry.catalog import ModelCatalog
 from .registry.following import Following
 from .runners import RunnerRegistry
+from .running import Running, ServedRunner
 from .services.registration import Domain
 from .settings import Settings
 from .training import Training
@@ -52,28 +55,21 @@ log = structlog.get_logger(__name__)
 
 # A process is launched in a few milliseconds; then the event loop may stand still while runners are imported.
 LAUNCH_SECONDS = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A server at work: where it listens, and what it serves."""
-
-    host: str
-    grpc_port: int
-    http_port: int
-    runners: RunnerRegistry
+DATABASE_FILE = "modelwire.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What everything else stands on: where things are kept, what is served, and the processes that do the work."""
+    """What everything else stands on: where things are kept, what is served, and the processes that do the work. `worker_id` is who takes
+    jobs."""
 
     settings: Settings
     data_dir: Path
     blobs: BlobStore
     database: Database
-    executor: LocalExecutor
+    executor: Executor
     runners: RunnerRegistry
+    worker_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +96,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         parts = assemble(ground)
         stack.callback(parts.predictor.close)
         metrics = metrics_of(ground, parts)
-        registration = registration_of(settings)
+        registration = registration_of(settings, required=settings.registration_required)
         checks = {"database": ground.database.check, **({"registration": registration.check} if registration else {})}
         front = await open_front(parts.domain, settings, metrics=metrics, checks=checks)
         await begin_work(stack, parts)
@@ -109,11 +105,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         served = [runner.info.id for runner in ground.runners.all()]
         try:
             async with registered(registration, settings, http_port):
-                # What is there now stays: the collector need not look at it whenever a large request makes many objects.
-                gc.collect()
-                gc.freeze()
+                spare_collector()
                 log.info("serving", host=settings.host, grpc_port=grpc_port, http_port=http_port, runners=served)
-                yield Running(settings.host, grpc_port, http_port, ground.runners)
+                yield Running(settings.host, grpc_port, http_port, shown(ground.runners))
         finally:
             log.info("shutting down")
             parts.queue.open = False
@@ -126,22 +120,47 @@ async def prepare(stack: AsyncExitStack, settings: Settings) -> Ground:
     """Opens what is kept, launches the processes for jobs and imports the runners; `stack` closes it all. Raises StartError,
     TargetError."""
     data_dir = claim_data_dir(stack, settings.data_dir)
+    blobs = await open_blobs(stack, settings, data_dir)
+    executor = local_executor(stack, settings, data_dir, blobs, worker_id(data_dir))
+    runners = await load_runners(settings.targets, executor)
+    database = await open_database(stack, settings, data_dir)
+    return Ground(
+        settings=settings,
+        data_dir=data_dir,
+        blobs=blobs,
+        database=database,
+        executor=executor,
+        runners=runners,
+        worker_id=worker_id(data_dir),
+    )
+
+
+async def open_blobs(stack: AsyncExitStack, settings: Settings, data_dir: Path) -> BlobStore:
+    """Opens the store of content; `stack` closes it. Raises StartError."""
     blobs = open_blob_store(
         settings.blobs_url, data_dir, max_bytes=settings.max_artifact_bytes, cache_bytes=settings.blob_cache_bytes
     )
     await blobs.open()
     stack.push_async_callback(blobs.close)
-    executor = LocalExecutor(
-        settings.targets,
-        slots=settings.max_jobs,
-        private=[data_dir, blobs.scratch.parent.parent],
-        owner=worker_id(data_dir),
-    )
+    return blobs
+
+
+def local_executor(stack: AsyncExitStack, settings: Settings, data_dir: Path, blobs: BlobStore, owner: str) -> LocalExecutor:
+    """What runs jobs on this machine, not started yet; `stack` ends it."""
+    private = [data_dir, blobs.scratch.parent.parent]
+    executor = LocalExecutor(settings.targets, slots=settings.max_jobs, private=private, owner=owner)
     stack.push_async_callback(executor.close)
-    runners = await load_runners(settings.targets, executor)
-    database = await Database.open(settings.database_url or f"sqlite:///{data_dir / 'modelwire.db'}")
+    return executor
+
+
+async def open_database(
+    stack: AsyncExitStack, settings: Settings, data_dir: Path, neighbours: Neighbours | None = None
+) -> Database:
+    """Opens the database; `stack` closes it. `neighbours` are other processes of this server on an SQLite database. Raises
+    StorageUnavailable."""
+    database = await Database.open(settings.database_url or f"sqlite:///{data_dir / DATABASE_FILE}", neighbours=neighbours)
     stack.push_async_callback(database.close)
-    return Ground(settings=settings, data_dir=data_dir, blobs=blobs, database=database, executor=executor, runners=runners)
+    return database
 
 
 def assemble(ground: Ground) -> Parts:
@@ -179,7 +198,7 @@ def assemble(ground: Ground) -> Parts:
         executor=MeasuredExecutor(ground.executor, job_metrics),
         work={JobKind.TRAIN: training, JobKind.PREDICT: prediction},
         capacity=capacity_of(ground),
-        worker_id=worker_id(ground.data_dir),
+        worker_id=ground.worker_id,
     )
     domain = Domain(
         runners=runners,
@@ -247,12 +266,12 @@ def listener_of(database: Database, hub: JobHub, dispatcher: Dispatcher, models:
     return Listener(database, lambda topic, about: acts[topic](about), on_gap)
 
 
-def registration_of(settings: Settings) -> Registration | None:
+def registration_of(settings: Settings, *, required: bool) -> Registration | None:
     if not settings.orchestrator_url:
         return None
     orchestrator = Orchestrator(settings.orchestrator_url, settings.registration_key.get_secret_value())
     rhythm = Rhythm(keepalive=settings.keepalive_seconds, grace=settings.registration_grace_seconds)
-    return Registration(orchestrator, required=settings.registration_required, rhythm=rhythm)
+    return Registration(orchestrator, required=required, rhythm=rhythm)
 
 
 @asynccontextmanager
@@ -261,19 +280,31 @@ async def registered(registration: Registration | None, settings: Settings, port
     if registration is None:
         yield
         return
-    host = settings.advertised_host or socket.gethostname()
     try:
-        await registration.start(own_url(settings.host, port), url_of(host, settings.advertised_port or port))
+        await register(registration, settings, port)
         yield
     finally:
         await registration.close()
 
 
+async def register(registration: Registration, settings: Settings, port: int) -> None:
+    """Begins to keep the server known. Raises StartError."""
+    host = settings.advertised_host or socket.gethostname()
+    await registration.start(own_url(settings.host, port), url_of(host, settings.advertised_port or port))
+
+
 def metrics_of(ground: Ground, parts: Parts) -> ServerMetrics:
-    metrics = ServerMetrics()
-    metrics.registry.register(parts.job_metrics)
+    """All that there is to measure of a server."""
+    metrics = metrics_of_process(parts)
     metrics.jobs_from(lambda: ground.database.read(job_store.count_by_status))
     metrics.stored_from(parts.upkeep.stored)
+    return metrics
+
+
+def metrics_of_process(parts: Parts) -> ServerMetrics:
+    """What each of several processes measures for itself."""
+    metrics = ServerMetrics()
+    metrics.registry.register(parts.job_metrics)
     metrics.gauge_from("models_bytes", "Size of the models in memory.", lambda: parts.models.bytes)
     metrics.gauge_from("job_watchers", "Watchers of jobs.", lambda: parts.hub.watchers)
     return metrics
@@ -281,12 +312,19 @@ def metrics_of(ground: Ground, parts: Parts) -> ServerMetrics:
 
 async def begin_work(stack: AsyncExitStack, parts: Parts) -> None:
     """Starts all that goes on by itself; `stack` ends it. The dispatcher is drained before."""
-    for part in (parts.listener, parts.domain.jobs, parts.upkeep):
+    await begin_service(stack, parts)
+    parts.upkeep.start()
+    stack.push_async_callback(parts.upkeep.close)
+    await parts.dispatcher.start()
+
+
+async def begin_service(stack: AsyncExitStack, parts: Parts) -> None:
+    """Starts what callers need; `stack` ends it."""
+    for part in (parts.listener, parts.domain.jobs):
         part.start()
         stack.push_async_callback(part.close)
     await parts.following.start()
     stack.push_async_callback(parts.following.close)
-    await parts.dispatcher.start()
 
 
 async def load_runners(targets: Sequence[str], executor: LocalExecutor) -> RunnerRegistry:
@@ -303,6 +341,16 @@ async def load_runners(targets: Sequence[str], executor: LocalExecutor) -> Runne
         raise
     await starting
     return runners
+
+
+def spare_collector() -> None:
+    """What is there now stays: the collector need not look at it whenever a large request makes many objects."""
+    gc.collect()
+    gc.freeze()
+
+
+def shown(runners: RunnerRegistry) -> list[ServedRunner]:
+    return [ServedRunner(runner.info.id, runner.info.display_name, runner.info.version) for runner in runners.all()]
 
 
 async def serve_until_signal(settings: Settings, announce: object = None) -> None:

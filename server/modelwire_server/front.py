@@ -1,6 +1,7 @@
 """What callers reach: the gRPC server and the HTTP server, over the same services."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from .gateway.open_inference.routes import open_inference_routes
 from .gateway.pages import pages
 from .gateway.system import Check
 from .gateway.transcoding import Transcoder
-from .listening import HttpServer, bind
+from .listening import HttpServer, bind, has_connections, stop_listening
 from .metrics import MetricsText, ServerMetrics
 from .services.health import Health
 from .services.registration import Domain, add_services, server_interceptors, server_options
 from .settings import Settings
+
+# So often must nobody be connected any more, so many seconds apart.
+_LOOKS, _LOOK_SECONDS = 3, 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,19 @@ class Front:
         await self.server.start()
         await self.http.start()
         await self.health.serving()
+
+    async def leave(self, seconds: float) -> None:
+        """Takes no more connections, and waits until the clients of those that there are have connected with another process; but no
+        longer than so many seconds."""
+        stop_listening(self.grpc_port)
+        self.http.leave()
+        quiet = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                # A connection that came in the last moment may not have been seen.
+                while quiet < _LOOKS:
+                    await asyncio.sleep(_LOOK_SECONDS)
+                    quiet = 0 if has_connections(self.grpc_port) or self.http.has_connections else quiet + 1
 
     async def stop(self, seconds: float) -> None:
         """Takes no more calls, and gives those under way so much time to end."""

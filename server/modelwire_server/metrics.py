@@ -5,6 +5,7 @@ from typing import Protocol
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -70,12 +71,20 @@ class ServerMetrics:
 
     async def text(self) -> bytes:
         """All metrics, as Prometheus reads them."""
+        await self._look()
+        return generate_latest(self.registry)
+
+    async def families(self) -> list[Metric]:
+        """All metrics, to be shown with those of others."""
+        await self._look()
+        return list(self.registry.collect())
+
+    async def _look(self) -> None:
         if self._job_counts is not None:
             for status, count in (await self._job_counts()).items():
                 self._jobs.labels(str(status)).set(count)
         if self._stored is not None:
             self._show_stored(await self._stored())
-        return generate_latest(self.registry)
 
     def _show_stored(self, stored: Stored) -> None:
         for name, usage in stored.artifacts.items():

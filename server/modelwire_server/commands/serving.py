@@ -13,7 +13,7 @@ from .needs import PACKAGES, PANEL, server_packages
 from .options import Host, LogFormat, LogLevel, SettingsFile, default
 
 if TYPE_CHECKING:
-    from ..app import Running
+    from ..running import Running
     from ..settings import Settings
 
 
@@ -61,6 +61,9 @@ def serve(
         str | None,
         typer.Option(metavar="URL", help=f"A folder or a bucket for content. {default('in the data folder')}", show_default=False),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help=f"So many processes serve, on the same ports. {default('1')}", show_default=False)
+    ] = None,
     max_jobs: Annotated[
         int | None, typer.Option(min=1, help=f"So many jobs run at once. {default('the number of cores')}", show_default=False)
     ] = None,
@@ -70,6 +73,8 @@ def serve(
     json: Json = False,
 ) -> None:
     """Serve models: gRPC for programs, HTTP for REST, health and metrics. Ctrl-C or SIGTERM ends it in good order.
+
+    With several workers SIGHUP replaces them one by one by such that have imported the runners anew.
 
     Options win over MODELWIRE_* variables (MODELWIRE_GRPC_PORT ...), these over the settings file.
     """
@@ -86,6 +91,7 @@ def serve(
             data_dir=data_dir,
             database_url=database_url,
             blobs_url=blobs_url,
+            workers=workers,
             max_jobs=max_jobs,
             log_level=log_level,
             log_format=log_format,
@@ -100,9 +106,13 @@ def run(settings: "Settings", *, as_json: bool) -> None:
     with server_packages():
         from modelwire_runners import TargetError
 
-        from ..app import Running
-        from ..app import serve as serve_forever
         from ..errors import StartError
+        from ..running import Running
+
+        if settings.workers > 1:
+            from ..supervision.serving import serve as serve_forever
+        else:
+            from ..app import serve as serve_forever
 
     started = False
 
@@ -148,7 +158,7 @@ def document(server: "Running", settings: "Settings") -> dict[str, Any]:
         "grpc": f"{reachable(server.host)}:{server.grpc_port}",
         "http": f"http://{reachable(server.host)}:{server.http_port}",
         "data_dir": str(settings.data_dir.resolve()),
-        "runners": [runner.info.id for runner in server.runners.all()],
+        "runners": [runner.id for runner in server.runners],
     }
 
 
@@ -178,8 +188,7 @@ def announce_to_people(server: "Running", settings: "Settings") -> None:
     )
     out.print()
     rows = [
-        (styled(f"  {r.info.id}", "cyan"), r.info.display_name, r.info.version, "default" if r is server.runners.default else " ")
-        for r in server.runners.all()
+        (styled(f"  {r.id}", "cyan"), r.name, r.version, " " if number else "default") for number, r in enumerate(server.runners)
     ]
     out.print(table("  runner", "name", "version", " ", rows=rows))
     out.print("\n[bold]In another terminal[/bold]")

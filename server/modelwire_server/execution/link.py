@@ -213,5 +213,9 @@ class ForkServerLink:
 def _environment(threads: int, mark: str) -> dict[str, str]:
     """The fork server's environment: threads per job, unless the user has chosen a number, and the mark."""
     name, _, value = mark.partition("=")
-    chosen = {variable: str(threads) for variable in _THREAD_VARIABLES}
-    return {**chosen, **os.environ, name: value}
+    return {**thread_variables(threads), **os.environ, name: value}
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Variables that say how many threads libraries start."""
+    return {variable: str(threads) for variable in _THREAD_VARIABLES}

@@ -123,6 +123,12 @@ class Dispatcher:
             await asyncio.gather(*tasks, return_exceptions=True)
         await _end(*others)
 
+    async def retire(self) -> None:
+        """Takes no more jobs, and lets the running ones go on to their end, however long that takes."""
+        await _end(self._loops[0])
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def stop(self, job_id: str) -> None:
         """Asks the job's work to stop, if it runs here."""
         if running := self._running.get(job_id):

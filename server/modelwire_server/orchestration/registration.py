@@ -49,12 +49,12 @@ class Registration:
             raise StartError(f"cannot register with {self._orchestrator.url}: {self._trouble}")
         self._task = asyncio.create_task(self._keep_registered(own, advertised), name="registration")
 
-    async def close(self) -> None:
-        """Takes leave of the orchestrator."""
+    async def close(self, *, farewell: bool = True) -> None:
+        """Takes leave of the orchestrator; without `farewell` the server goes on, and somebody else keeps it registered."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        if not self._known_as:
+        if not self._known_as or not farewell:
             return
         try:
             await self._orchestrator.deregister(self._known_as)

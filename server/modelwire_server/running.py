@@ -1,0 +1,23 @@
+"""What is known of a server at work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRunner:
+    """What there is to show of a runner."""
+
+    id: str
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server at work: where it listens, and what it serves. The first runner is the default."""
+
+    host: str
+    grpc_port: int
+    http_port: int
+    runners: Sequence[ServedRunner]
