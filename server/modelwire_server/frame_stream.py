@@ -49,6 +49,11 @@ class FrameStream:
         # Whether batches wait whose decoding takes longer than to look at them.
         self.is_costly = False
 
+    def tighten(self, limits: FrameLimits) -> None:
+        """From now on the frame is held against other limits."""
+        self._limits = limits
+        self._tally.limits = limits
+
     @property
     def schema(self) -> pa.Schema | None:
         """The columns, once they are known."""
@@ -95,6 +100,8 @@ class FrameStream:
             if length is None:
                 prefix += yield 4
                 length = continued_length(prefix[4:])
+            elif length > self._limits.max_metadata_bytes:
+                raise BrokenStream("has bytes where a message should begin")
             if length == 0:
                 break
             check_metadata(length, self._limits.of_messages)
@@ -191,6 +198,7 @@ class Pieces:
     def __init__(self) -> None:
         self._held: list[pa.RecordBatch] = []
         self._size = 0
+        self._is_new = True
 
     def add(self, batch: pa.RecordBatch) -> Iterator[pa.Table]:
         """Takes a batch and gives what is large enough."""
@@ -200,14 +208,14 @@ class Pieces:
             if self._size >= LEAST_PIECE:
                 yield self._take()
 
-    def rest(self) -> Iterator[pa.Table]:
-        """What is left."""
-        if self._held:
-            yield self._take()
+    def rest(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """What is left; a table without rows if there never was any."""
+        if self._held or self._is_new:
+            yield self._take(schema)
 
-    def _take(self) -> pa.Table:
-        held, self._held, self._size = self._held, [], 0
-        return pa.Table.from_batches(held)
+    def _take(self, schema: pa.Schema | None = None) -> pa.Table:
+        held, self._held, self._size, self._is_new = self._held, [], 0, False
+        return pa.Table.from_batches(held, schema)
 
 
 def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -197,7 +197,7 @@ class FrameTally:
     """What a stream has, as far as it is known, held against the limits."""
 
     def __init__(self, limits: FrameLimits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._size = self._rows = self._batches = 0
         self._dictionaries: dict[int, int] = {}
 
@@ -208,8 +208,8 @@ class FrameTally:
         self._rows += message.rows if message.kind == RECORDS else 0
         if message.kind == DICTIONARY:
             self._count_dictionary(message)
-        _limit("rows", self._rows, self._limits.max_rows)
-        _limit("record batches", self._batches, self._limits.max_batches)
+        _limit("rows", self._rows, self.limits.max_rows)
+        _limit("record batches", self._batches, self.limits.max_batches)
 
     def decoded(self, batch: pa.RecordBatch) -> None:
         """Validates a batch completely, and counts what only shows then. Raises AboveLimit, and what Arrow raises."""
@@ -218,13 +218,13 @@ class FrameTally:
 
     def _count_bytes(self, size: int) -> None:
         self._size += size
-        _limit("bytes, decompressed", self._size, self._limits.max_decompressed_bytes)
+        _limit("bytes, decompressed", self._size, self.limits.max_decompressed_bytes)
 
     def _count_dictionary(self, message: Announcement) -> None:
         """Dictionaries stay in memory until they are replaced, and a delta copies what it adds to: together they are one batch."""
         before = self._dictionaries.get(message.dictionary, 0) if message.is_delta else 0
         self._dictionaries[message.dictionary] = before + message.size
-        _limit("bytes in dictionaries", sum(self._dictionaries.values()), self._limits.max_batch_bytes)
+        _limit("bytes in dictionaries", sum(self._dictionaries.values()), self.limits.max_batch_bytes)
 
 
 def _decode(source: pa.NativeFile, limits: FrameLimits, tally: FrameTally, take: Callable[[pa.RecordBatch], None]) -> pa.Schema:

@@ -187,7 +187,7 @@ def test_small_batches_are_put_together_and_large_ones_sliced_without_copies() -
         tables: list[pa.Table] = []
         for batch in table.to_batches(max_chunksize=rows):
             tables.extend(pieces.add(batch))
-        tables.extend(pieces.rest())
+        tables.extend(pieces.rest(table.schema))
         assert pa.concat_tables(tables).equals(table)
         assert all(LEAST_PIECE <= one.nbytes <= MOST_PIECE for one in tables[:-1])
         whole = numbers.__array_interface__["data"][0]

@@ -7,7 +7,15 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from modelwire.v1 import artifact_pb2, config_pb2, error_pb2, job_service_pb2, run_info_pb2, runner_service_pb2
+from modelwire.v1 import (
+    artifact_pb2,
+    config_pb2,
+    error_pb2,
+    job_service_pb2,
+    predict_service_pb2,
+    run_info_pb2,
+    runner_service_pb2,
+)
 from modelwire_runners import RunnerInfo, ValidationDiagnostic
 
 from ..artifacts.model import Artifact, ArtifactInput, ArtifactNode
@@ -16,6 +24,14 @@ from ..jobs.model import Event, EventKind, Job, JobKind, JobStatus
 from .values import fill_value, fits_value, has_large_integers, struct_of
 
 pb = job_service_pb2
+
+# How a request names the policies of the domain.
+POLICIES: dict[int, str] = {
+    predict_service_pb2.SCHEMA_POLICY_UNSPECIFIED: "",
+    predict_service_pb2.SCHEMA_POLICY_STRICT: "strict",
+    predict_service_pb2.SCHEMA_POLICY_SAFE: "safe",
+    predict_service_pb2.SCHEMA_POLICY_OFF: "off",
+}
 
 
 def timestamp(time: datetime) -> Timestamp:

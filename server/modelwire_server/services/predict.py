@@ -1,8 +1,8 @@
 """PredictService: predictions at once, in streams, and as jobs."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 from structlog.contextvars import bind_contextvars
@@ -21,16 +21,9 @@ from ..metrics import ServerMetrics
 from ..prediction import Prediction, PredictionOrder, PredictOrder
 from .checks import Findings
 from .frames import FrameReader, form_of, frame_of
-from .messages import run_info_of
+from .messages import POLICIES, run_info_of
 from .predict_stream import PredictStream
 from .receiving import IN_CHUNKS, FrameReceiver, GeoReceiver, Receiver, receive
-
-POLICIES: dict[int, str] = {
-    pb.SCHEMA_POLICY_UNSPECIFIED: "",
-    pb.SCHEMA_POLICY_STRICT: "strict",
-    pb.SCHEMA_POLICY_SAFE: "safe",
-    pb.SCHEMA_POLICY_OFF: "off",
-}
 
 
 class PredictServicer(PredictServiceServicer):
@@ -56,48 +49,46 @@ class PredictServicer(PredictServiceServicer):
         self._metrics = metrics
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
-        answer = await self.answer(request)
+        answer = await self.answer(request, context.add_done_callback)
         context.set_trailing_metadata((*(context.trailing_metadata() or ()), *told_in_trailer(answer)))
         return answer
 
-    async def answer(self, request: pb.PredictRequest) -> pb.PredictResponse:
-        """One prediction in one message."""
+    async def answer(
+        self, request: pb.PredictRequest, when_sent: Callable[[Callable[..., None]], None] | None = None
+    ) -> pb.PredictResponse:
+        """One prediction in one message. `when_sent` is as in PredictOrder."""
         began = time.perf_counter()
-        model = model_of(request)
-        future = await self._reader.table(request, "future")
-        historic = await self._reader.table(request, "historic") if request.HasField("historic") else None
-        geo, run_info = self._reader.geo(request), run_info_of(request.run_info)
         order = PredictOrder(
-            model=model,
-            future=future,
-            historic=historic,
-            geo=geo,
-            run_info=run_info,
+            model=model_of(request),
+            future=await self._reader.frame(request, "future"),
+            historic=await self._reader.frame(request, "historic") if request.HasField("historic") else None,
+            geo=self._reader.geo(request),
+            run_info=run_info_of(request.run_info) if request.HasField("run_info") else {},
             schema_policy=POLICIES[request.schema_policy],
             engine=request.engine,
+            when_sent=when_sent,
         )
-        with self._metrics.predict_seconds.time():
-            predicted = await self._prediction.predict(order)
-        predictions = frame_of(predicted.table, form_of(request.form, request.future))
-        return pb.PredictResponse(
-            predictions=predictions,
+        predicted = await self._prediction.predict(order)
+        response = pb.PredictResponse(
+            predictions=frame_of(predicted.answer, form_of(request.form, request.future)),
             model_id=predicted.model_id,
             engine=predicted.engine,
-            timing=timing_of(predicted, time.perf_counter() - began),
         )
+        total = time.perf_counter() - began
+        fill_timing(response.timing, predicted, total)
+        self._metrics.predicted(predicted, total)
+        return response
 
-    async def PredictStream(
-        self, request_iterator: AsyncIterator[pb.PredictStreamRequest], context: Context
-    ) -> AsyncIterator[pb.PredictStreamResponse]:
+    async def PredictStream(self, request_iterator: AsyncIterator[bytes], context: Context) -> None:  # type: ignore[override]
+        """Reads and writes messages as bytes; see stream_messages."""
         stream = PredictStream(
             prediction=self._prediction,
             answer=self.answer,
-            limits=self._limits.in_memory(self._max_predict_bytes),
+            limits=self._limits,
+            max_bytes=self._max_predict_bytes,
             max_geo_bytes=self._max_geo_bytes,
         )
-        async with aclosing(stream.answers(request_iterator)) as answers:
-            async for answer in answers:
-                yield answer
+        await stream.serve(request_iterator, context.write)
 
     async def SubmitPrediction(self, request: pb.SubmitPredictionRequest, context: Context) -> pb.SubmitPredictionResponse:
         fields = order_fields(request)
@@ -137,24 +128,25 @@ class PredictServicer(PredictServiceServicer):
         return submission
 
 
-def timing_of(predicted: Predicted, total_seconds: float) -> pb.PredictTiming:
-    return pb.PredictTiming(
-        queue_us=round(predicted.queue_seconds * 1e6),
-        compute_us=round(predicted.compute_seconds * 1e6),
-        total_us=round(total_seconds * 1e6),
-    )
+def fill_timing(timing: pb.PredictTiming, predicted: Predicted, total_seconds: float) -> None:
+    timing.queue_us = round(predicted.queue_seconds * 1e6)
+    timing.compute_us = round(predicted.compute_seconds * 1e6)
+    timing.total_us = round(total_seconds * 1e6)
 
 
 def told_in_trailer(answer: pb.PredictResponse) -> tuple[tuple[str, str], ...]:
     """What an answer says of its making, for those who look at metadata only."""
     timing = answer.timing
-    spent = f"queue;dur={timing.queue_us / 1e3:g}, compute;dur={timing.compute_us / 1e3:g}, total;dur={timing.total_us / 1e3:g}"
+    spent = f"queue;dur={timing.queue_us / 1e3}, compute;dur={timing.compute_us / 1e3}, total;dur={timing.total_us / 1e3}"
     return ("modelwire-model", answer.model_id), ("modelwire-engine", answer.engine), ("modelwire-timing", spent)
 
 
 def model_of(request: pb.PredictRequest) -> str:
+    """Which model is asked. Raises InvalidId, InvalidField."""
     findings = Findings()
     model = findings.id("model", request.model)
+    if request.schema_policy not in POLICIES:
+        findings.add("schema_policy", "must be one of SchemaPolicy's values")
     findings.settle()
     return model
 

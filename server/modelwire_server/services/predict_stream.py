@@ -1,74 +1,22 @@
-"""Many predictions on one stream: read ahead, predicted side by side, answered in the order of their ends.
+"""Many predictions on one stream: read ahead, predicted side by side, answered in the order of their ends or as they are done.
 
-One task reads and starts predictions; the call itself writes the answers. Between them is a short queue: when the caller does not
-take its answers the queue fills up, reading stops, and gRPC's flow control stops the caller. A prediction that came in chunks may be
-large, so after one nothing more is read until its answer is taken.
+One task reads and starts predictions; the call itself writes the answers. When the caller does not take its answers, or there is
+much to predict, reading stops, and gRPC's flow control stops the caller.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import pyarrow as pa
-
-from modelwire.v1 import frame_pb2
 from modelwire.v1 import predict_service_pb2 as pb
 
-from ..errors import FieldViolation, InvalidFrame
-from ..frames import FrameLimits, read_frame, write_frame_parts
+from ..frames import FrameLimits
 from ..interceptors.errors import status_of
-from ..prediction import Prediction, PredictOrder
-from .checks import Findings
-from .messages import run_info_of
-from .receiving import IN_CHUNKS, Collector, GeoReceiver, chunk_of, out_of_order
-
-# So many predictions of a stream are under way or wait for their answer to be taken.
-AHEAD = 16
-
-Answer = asyncio.Task[pb.PredictResponse | pa.Table]
-
-
-class Chunked:
-    """A prediction whose frames come in chunks. The first thing that is wrong with it is kept, to be told at its end."""
-
-    def __init__(self, header: pb.PredictRequest, limits: FrameLimits, max_geo_bytes: int) -> None:
-        self._limits = limits
-        self._header = header
-        self._historic = Collector("historic", limits.max_bytes)
-        self._future = Collector("future", limits.max_bytes)
-        self._geo = GeoReceiver(max_geo_bytes)
-        self._parts = {"historic": self._historic, "future": self._future, "geo": self._geo}
-        self._failure: Exception | None = None
-
-    async def add(self, part: str, chunk: bytes) -> None:
-        if self._failure is not None:
-            return
-        try:
-            await self._parts[part].add(chunk)
-        except Exception as error:
-            self._failure = error
-            for collector in self._parts.values():
-                collector.take()
-
-    async def order(self) -> PredictOrder:
-        """Raises what is wrong with the prediction."""
-        if self._failure is not None:
-            raise self._failure
-        findings, header = Findings(), self._header
-        model = findings.id("model", header.model)
-        findings.absent(header, "historic", "future", "geo", why=IN_CHUNKS)
-        if header.form == frame_pb2.FRAME_FORM_TABLE:
-            findings.add("form", "must be Arrow for a prediction that comes in chunks")
-        findings.settle()
-        if not self._future.size:
-            raise InvalidFrame("future: is needed", violations=[FieldViolation("future", "is needed")], field="future")
-        future = await self._read(self._future, "future")
-        historic = await self._read(self._historic, "historic") if self._historic.size else None
-        run_info = run_info_of(header.run_info)
-        return PredictOrder(model=model, future=future, historic=historic, geo=await self._geo.finish(), run_info=run_info)
-
-    async def _read(self, collector: Collector, field: str) -> pa.Table:
-        return await asyncio.to_thread(read_frame, collector.take(), self._limits, field)
+from ..prediction import Prediction
+from .chunked import Chunked
+from .receiving import LARGEST_CHUNK, out_of_order
+from .stream_answers import Answers, Reply
+from .stream_messages import Part, error_part, read_part, whole_part
 
 
 class PredictStream:
@@ -78,74 +26,74 @@ class PredictStream:
         self,
         *,
         prediction: Prediction,
-        answer: Callable[[pb.PredictRequest], Coroutine[Any, Any, pb.PredictResponse]],
+        answer: Callable[[pb.PredictRequest], Awaitable[pb.PredictResponse]],
         limits: FrameLimits,
+        max_bytes: int,
         max_geo_bytes: int,
     ) -> None:
+        """`limits` are those of a frame that is predicted as it arrives; one that is collected has at most `max_bytes`."""
         self._prediction = prediction
         self._answer = answer
-        self._limits = limits
-        self._max_geo_bytes = max_geo_bytes
+        self._of_frames: dict[str, Any] = {"limits": limits, "max_bytes": max_bytes, "max_geo_bytes": max_geo_bytes}
         self._open: tuple[int, Chunked] | None = None
-        self._last_call = -(1 << 63)
-        self._pending: asyncio.Queue[tuple[int, Answer] | None] = asyncio.Queue(AHEAD)
+        self._last_call: int | None = None
+        self._is_new = True
+        self._answers = Answers()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def answers(self, messages: AsyncIterator[pb.PredictStreamRequest]) -> AsyncGenerator[pb.PredictStreamResponse, None]:
-        """Answers until the caller has sent its last part. Raises InvalidField for parts that do not fit together."""
+    async def serve(self, messages: AsyncIterator[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Answers until the caller has sent its last part. Raises InvalidField for parts that do not fit together, once what was asked
+        before is answered."""
         reader = asyncio.create_task(self._read(messages), name="predict stream")
-        started: set[Answer] = set()
         try:
-            while (pending := await self._pending.get()) is not None:
-                call, task = pending
-                started.add(task)
-                async for answer in self._parts(call, task):
-                    yield answer
-                started.discard(task)
-                self._pending.task_done()
+            await self._answers.write(write)
             await reader
         finally:
-            await self._stop(reader, started)
+            under_way = {reader, *self._tasks}
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def _stop(self, reader: asyncio.Task[None], started: set[Answer]) -> None:
-        reader.cancel()
-        while not self._pending.empty():
-            if pending := self._pending.get_nowait():
-                started.add(pending[1])
-        for task in started:
-            task.cancel()
-        await asyncio.gather(reader, *started, return_exceptions=True)
-
-    async def _read(self, messages: AsyncIterator[pb.PredictStreamRequest]) -> None:
+    async def _read(self, messages: AsyncIterator[bytes]) -> None:
         try:
             async for message in messages:
-                await self._take(message)
+                await self._take(read_part(message), len(message))
+                if self._answers.is_full:
+                    await self._answers.room()
             if self._open is not None:
                 raise out_of_order("end", f"of call {self._open[0]} is needed: the stream ended without")
         finally:
-            await self._pending.put(None)
+            if self._open is not None:
+                self._open[1].give_up()
+            self._answers.close()
 
-    async def _take(self, message: pb.PredictStreamRequest) -> None:
-        match message.WhichOneof("part"):
+    async def _take(self, part: Part, size: int) -> None:
+        is_first, self._is_new = self._is_new, False
+        match part.name:
             case None:
                 raise out_of_order("part", "is needed in every message")
             case "whole":
-                self._begin(message.call)
-                await self._start(message.call, self._answer(message.whole))
+                self._begin(part.call)
+                self._watch(
+                    asyncio.create_task(self._whole(part, self._answers.begin(size)), name=f"predict stream call {part.call}")
+                )
             case "header":
-                self._begin(message.call)
-                self._open = message.call, Chunked(message.header, self._limits, self._max_geo_bytes)
+                await self._start(part)
             case "end":
-                chunked = self._current(message.call)
-                self._open = None
-                await self._start(message.call, self._chunked(chunked))
-                await self._pending.join()
-            case part:
-                await self._current(message.call).add(part, chunk_of(message, part))
+                await self._finish(part.call)
+            case "options":
+                if not is_first:
+                    raise out_of_order("options", "must be in the first message of the stream")
+                self._answers.in_order = not part.content.out_of_order
+            case name:
+                if len(part.content) > LARGEST_CHUNK:
+                    raise out_of_order(name, f"has {len(part.content):,} bytes in one chunk; at most {LARGEST_CHUNK:,} are allowed")
+                await self._current(part.call).add(name, part.content)
 
     def _begin(self, call: int) -> None:
         if self._open is not None:
             raise out_of_order("call", f"{call} begins before the end of call {self._open[0]}")
-        if call <= self._last_call:
+        if self._last_call is not None and call <= self._last_call:
             raise out_of_order("call", f"{call} is not greater than the call before, {self._last_call}")
         self._last_call = call
 
@@ -154,26 +102,28 @@ class PredictStream:
             raise out_of_order("call", f"{call} has not begun: send its header first")
         return self._open[1]
 
-    async def _start(self, call: int, work: Coroutine[Any, Any, Any]) -> None:
-        task: Answer = asyncio.create_task(work, name=f"predict stream call {call}")
-        try:
-            await self._pending.put((call, task))
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
+    async def _start(self, part: Part) -> None:
+        self._begin(part.call)
+        chunked = Chunked(part.call, part.content, self._answers.begin(), self._prediction, **self._of_frames)
+        self._watch(chunked.task)
+        self._open = part.call, chunked
+        await chunked.begin()
 
-    async def _chunked(self, chunked: Chunked) -> pa.Table:
-        return (await self._prediction.predict(await chunked.order())).table
+    async def _finish(self, call: int) -> None:
+        chunked = self._current(call)
+        self._open = None
+        await chunked.finish()
+        if chunked.is_collected:  # it may be large: nothing more is read until its answer is taken
+            await self._answers.taken()
 
-    async def _parts(self, call: int, task: Answer) -> AsyncIterator[pb.PredictStreamResponse]:
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _whole(self, part: Part, reply: Reply) -> None:
         try:
-            answer = await task
+            response = await self._answer(part.content)
         except Exception as error:
-            yield pb.PredictStreamResponse(call=call, error=status_of(error))
-            return
-        if isinstance(answer, pb.PredictResponse):
-            yield pb.PredictStreamResponse(call=call, whole=answer)
-            return
-        for part in write_frame_parts(answer):
-            yield pb.PredictStreamResponse(call=call, predictions=part)
-        yield pb.PredictStreamResponse(call=call, end=pb.PredictStreamEnd())
+            reply.end(error_part(part.call, status_of(error)))
+        else:
+            reply.end(whole_part(part.call, response.SerializeToString()))
