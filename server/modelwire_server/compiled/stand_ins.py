@@ -55,6 +55,8 @@ def open_session(content: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    # Its arena would keep the memory of the largest prediction for ever, and is not faster.
+    options.enable_cpu_mem_arena = False
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

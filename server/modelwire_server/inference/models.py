@@ -1,117 +1,69 @@
 """Models in memory: loaded on first use, once, and dropped when others need the space."""
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from modelwire_runners import BaseModelRunner
+import structlog
 
-from ..artifacts import model as model_types
 from ..artifacts.blobs.interface import BlobStore
-from ..artifacts.model import MODEL_TYPE, TRAINING_WORKSPACE_TYPE, Artifact, Blob
 from ..artifacts.tree import ArtifactTree
 from ..artifacts.workspace import Workspace
-from ..errors import (
-    ArtifactNotFound,
-    ContentCorrupted,
-    FailedTraining,
-    FieldViolation,
-    InvalidField,
-    ModelNotFound,
-    ModelNotLoadable,
-    NotAModel,
-    UntrustedContent,
-)
-from ..execution.content import load_model
+from ..errors import ContentCorrupted, MemoryLimit, ModelNotLoadable, ModelwireError
 from ..runners import RunnerRegistry
-from ..signature import Signature
+from .loading import RUNNER, LoadedModel, ModelLoader, find_model, why_failed
 from .scripts import StoredWorkspace
 
-# The engine that every model has: the object that its training returned.
-RUNNER = "runner"
+__all__ = ["RUNNER", "LoadedModel", "ModelCache", "find_model", "why_failed"]
+
+log = structlog.get_logger(__name__)
+
+# Whoever asks for a model that cannot be loaded is told what was found the last time, for so long, and each time for longer.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
+# Errors that will be the same the next time.
+_LASTING = (ModelNotLoadable, ContentCorrupted, MemoryLimit)
+
+# Called with each model that was loaded and the seconds that it took.
+OnLoaded = Callable[[LoadedModel, float], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
-    """A model ready to predict.
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A load that failed: why, and when it may be tried again."""
 
-    `engines` are the objects that the runner's predict function may be given as the model, by name and the best first; they differ in
-    speed only. `signature` is what its training knew of its columns; models of earlier versions have none. `size` is that of its
-    stored content in bytes, the best cheap estimate of its memory.
-    """
-
-    artifact_id: str
-    runner: BaseModelRunner[Any]
-    config: dict[str, Any]
-    engines: Mapping[str, Any] = field(repr=False)
-    signature: Signature | None = field(default=None, repr=False)
-    size: int
-
-    @property
-    def engine(self) -> str:
-        """The name of the best engine."""
-        return next(iter(self.engines))
-
-    @property
-    def model(self) -> Any:
-        """What the training returned."""
-        return self.engines[RUNNER]
-
-    def chosen(self, engine: str = "") -> str:
-        """The name of the engine that a caller asks for; empty means the best. Raises InvalidField if the model has it not."""
-        if not engine:
-            return self.engine
-        if engine not in self.engines:
-            has = " and ".join(f"`{name}`" for name in self.engines)
-            raise InvalidField.of(FieldViolation("engine", f"the model has no engine `{engine}`, only {has}"))
-        return engine
-
-    def of(self, engine: str = "") -> Any:
-        """The object that the runner's predict function is given as the model. Raises InvalidField as chosen() does."""
-        return self.engines[self.chosen(engine)]
-
-
-async def find_model(tree: ArtifactTree, model: str) -> Artifact:
-    """The artifact of a model. Raises ModelNotFound, FailedTraining, NotAModel, UntrustedContent."""
-    try:
-        artifact = await tree.get(model)
-    except ArtifactNotFound as error:
-        raise ModelNotFound(f"Training artifact {model} not found", model=model) from error
-    if artifact.type == TRAINING_WORKSPACE_TYPE and artifact.metadata.get("status") == "failed":
-        raise FailedTraining(why_failed(artifact), artifact=model, type=artifact.type)
-    if artifact.type != MODEL_TYPE or artifact.blob is None:
-        raise NotAModel(f"Artifact {model} is not a training artifact", artifact=model, type=artifact.type)
-    if not any(edge.role == "job" for edge in artifact.inputs):
-        raise UntrustedContent(
-            f"model {model} was not made by a job of this server, so that loading it could run a stranger's code",
-            content_type=artifact.content_type,
-        )
-    return artifact
-
-
-def why_failed(workspace: Artifact) -> str:
-    """A sentence on what a training that failed has left."""
-    code = workspace.metadata.get("exit_code")
-    how = "Training failed" if code is None else f"Training script exited with code {code}"
-    return f"Cannot predict using failed training artifact {workspace.id}. {how}."
+    error: ModelwireError
+    pause: float
+    again_at: float
 
 
 class ModelCache:
-    """The models in memory, up to a number of bytes; the least recently used one goes first.
+    """The models in memory, up to a number of bytes; the least recently used one goes first, pinned ones never.
 
-    Calls that need the same model while it is being loaded wait for that one load.
+    Calls that need the same model while it is being loaded wait for that one load. `prefer_compiled` is as for ModelLoader.
     """
 
-    def __init__(self, *, tree: ArtifactTree, blobs: BlobStore, runners: RunnerRegistry, max_bytes: int) -> None:
-        self._tree = tree
+    def __init__(
+        self,
+        *,
+        tree: ArtifactTree,
+        blobs: BlobStore,
+        runners: RunnerRegistry,
+        max_bytes: int,
+        prefer_compiled: bool = True,
+        pinned: Sequence[str] = (),
+    ) -> None:
         self._blobs = blobs
-        self._runners = runners
+        self._loader = ModelLoader(tree=tree, blobs=blobs, runners=runners, prefer_compiled=prefer_compiled)
         self._max_bytes = max_bytes
+        self._pinned = frozenset(pinned)
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._forgotten: set[str] = set()
+        self._failures: dict[str, Failure] = {}
         self.loads = 0
+        self.on_loaded: OnLoaded = lambda model, seconds: None
 
     @property
     def bytes(self) -> int:
@@ -125,10 +77,12 @@ class ModelCache:
 
     async def get(self, model: str) -> LoadedModel:
         """The model, from memory if it is there. Raises ModelNotFound, NotAModel, RunnerNotServed, ModelNotLoadable,
-        ContentCorrupted, UntrustedContent."""
+        ContentCorrupted, UntrustedContent, MemoryLimit."""
         if loaded := self._models.get(model):
             self._models.move_to_end(model)
             return loaded
+        if (failure := self._failures.get(model)) and time.monotonic() < failure.again_at:
+            raise failure.error.with_traceback(None)
         task = self._loading.get(model)
         if task is None:
             task = self._loading[model] = asyncio.create_task(self._load(model), name=f"load {model}")
@@ -136,9 +90,19 @@ class ModelCache:
         # One caller that gives up must not end the load that others wait for.
         return await asyncio.shield(task)
 
+    async def load_pinned(self) -> None:
+        """Loads the pinned models. One that cannot be loaded is told in the log; it is tried again when somebody asks for it."""
+        pinned = sorted(self._pinned)
+        for model, outcome in zip(pinned, await asyncio.gather(*map(self.get, pinned), return_exceptions=True), strict=True):
+            if isinstance(outcome, Exception):
+                log.error("a pinned model cannot be loaded", model=model, error=str(outcome))
+
     def forget(self, model: str) -> None:
-        """Drops a model, because its artifact is gone."""
+        """Drops a model, because its artifact is gone or somebody wants it to be loaded anew."""
         self._models.pop(model, None)
+        self._failures.pop(model, None)
+        if model in self._loading:
+            self._forgotten.add(model)
 
     async def verify(self, model: LoadedModel) -> None:
         """Reads what is not in memory but stays stored until a prediction needs it: the files of a workspace. Raises
@@ -152,32 +116,42 @@ class ModelCache:
                 raise ContentCorrupted(f"stored content {digest} is damaged or missing", digest=digest)
 
     async def _load(self, model: str) -> LoadedModel:
-        artifact = await find_model(self._tree, model)
-        runner = self._runners.served(artifact.runner_id)
-        assert artifact.blob is not None
-        value = await self._value(artifact, artifact.blob)
-        loaded = LoadedModel(
-            artifact_id=model,
-            runner=runner,
-            config=artifact.metadata.get("config", {}),
-            engines={RUNNER: value},
-            signature=Signature.from_metadata(artifact.metadata),
-            size=artifact.blob.size,
-        )
+        began = time.monotonic()
+        self._forgotten.discard(model)
+        try:
+            wanted = await self._loader.find(model)
+            self._make_room(wanted.size)
+            loaded = await self._loader.load(wanted)
+        except _LASTING as error:
+            self._remember(model, error)
+            raise
+        self._failures.pop(model, None)
+        self.loads += 1
         self._keep(loaded)
+        self.on_loaded(loaded, time.monotonic() - began)
         return loaded
 
-    async def _value(self, artifact: Artifact, blob: Blob) -> Any:
-        match artifact.content_type:
-            case model_types.WORKSPACE:
-                return StoredWorkspace(blob)
-            case model_types.PICKLE:
-                return await asyncio.to_thread(load_model, await self._blobs.local_path(blob.digest), blob)
-            case other:
-                raise ModelNotLoadable(f"model {artifact.id} has content of type {other}", artifact=artifact.id)
+    def _remember(self, model: str, error: ModelwireError) -> None:
+        now = time.monotonic()
+        before = self._failures.get(model)
+        pause = min(2 * before.pause, _LONGEST_PAUSE_SECONDS) if before else _FIRST_PAUSE_SECONDS
+        # What is long over is of no interest any more.
+        self._failures = {
+            key: failure for key, failure in self._failures.items() if now < failure.again_at + _LONGEST_PAUSE_SECONDS
+        }
+        self._failures[model] = Failure(error, pause, now + pause)
 
     def _keep(self, loaded: LoadedModel) -> None:
-        self.loads += 1
+        if loaded.artifact_id in self._forgotten:
+            # Its artifact went while it was loaded: those who wait for it get it, nobody after them.
+            self._forgotten.discard(loaded.artifact_id)
+            return
+        self._make_room(loaded.size)
         self._models[loaded.artifact_id] = loaded
-        while self.bytes > self._max_bytes and len(self._models) > 1:
-            self._models.popitem(last=False)
+
+    def _make_room(self, size: int) -> None:
+        """Drops what was not used for the longest time, until there is room for so many bytes or nothing more to drop."""
+        for model in [model for model in self._models if model not in self._pinned]:
+            if self.bytes + size <= self._max_bytes:
+                return
+            del self._models[model]
