@@ -148,7 +148,9 @@ async def open_blobs(stack: AsyncExitStack, settings: Settings, data_dir: Path) 
 def local_executor(stack: AsyncExitStack, settings: Settings, data_dir: Path, blobs: BlobStore, owner: str) -> LocalExecutor:
     """What runs jobs on this machine, not started yet; `stack` ends it."""
     private = [data_dir, blobs.scratch.parent.parent]
-    executor = LocalExecutor(settings.targets, slots=settings.max_jobs, private=private, owner=owner)
+    executor = LocalExecutor(
+        settings.targets, slots=settings.max_jobs, private=private, owner=owner, compile=settings.compiles
+    )
     stack.push_async_callback(executor.close)
     return executor
 
@@ -177,10 +179,19 @@ def assemble(ground: Ground) -> Parts:
     configs = ConfigCatalog(database, runners, forget)
     tree = ArtifactTree(database, blobs, runners.hierarchy, forget)
     following = Following(database)
-    models = ModelCache(tree=tree, blobs=blobs, runners=runners, max_bytes=settings.model_memory_bytes)
+    models = ModelCache(
+        tree=tree,
+        blobs=blobs,
+        runners=runners,
+        max_bytes=settings.model_memory_bytes,
+        prefer_compiled=settings.engine == "auto",
+        pinned=settings.pinned_models,
+    )
     predictor = predictor_of(ground)
     timeout = settings.job_timeout
-    training = Training(runners=runners, configs=configs, tree=tree, blobs=blobs, queue=queue, timeout=timeout)
+    training = Training(
+        runners=runners, configs=configs, tree=tree, blobs=blobs, queue=queue, timeout=timeout, compile=settings.compiles
+    )
     prediction = Prediction(
         runners=runners,
         tree=tree,
@@ -305,6 +316,8 @@ def metrics_of_process(parts: Parts) -> ServerMetrics:
     """What each of several processes measures for itself."""
     metrics = ServerMetrics()
     metrics.registry.register(parts.job_metrics)
+    parts.models.on_loaded = lambda model, seconds: metrics.model_load_seconds.observe(seconds)
+    metrics.gauge_from("models_loaded", "Models in memory.", lambda: len(parts.models))
     metrics.gauge_from("models_bytes", "Size of the models in memory.", lambda: parts.models.bytes)
     metrics.gauge_from("job_watchers", "Watchers of jobs.", lambda: parts.hub.watchers)
     return metrics
@@ -323,6 +336,7 @@ async def begin_service(stack: AsyncExitStack, parts: Parts) -> None:
     for part in (parts.listener, parts.domain.jobs):
         part.start()
         stack.push_async_callback(part.close)
+    await parts.models.load_pinned()
     await parts.following.start()
     stack.push_async_callback(parts.following.close)
 

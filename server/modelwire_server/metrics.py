@@ -45,6 +45,12 @@ class ServerMetrics:
             buckets=_CALL_BUCKETS,
             registry=registry,
         )
+        self.model_load_seconds = Histogram(
+            "modelwire_model_load_seconds",
+            "How long it took to load models into memory.",
+            buckets=_CALL_BUCKETS,
+            registry=registry,
+        )
         self.train_jobs = Counter("ml_train_jobs", "Training jobs that were accepted.", registry=registry)
         self.predict_jobs = Counter("ml_predict_jobs", "Prediction jobs that were accepted.", registry=registry)
         self._jobs = Gauge("modelwire_jobs", "Jobs by state.", ("status",), registry=registry)

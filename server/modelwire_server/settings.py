@@ -11,6 +11,7 @@ from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validato
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .columns import SchemaPolicy
+from .compiled import conversion
 from .frames import FrameLimits
 from .upkeep.policy import Duration, RetentionPolicy
 
@@ -187,6 +188,18 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("compile")
+    @classmethod
+    def _needs_the_extra(cls, value: str) -> str:
+        if value == "on" and not conversion.is_installed():
+            raise ValueError("install the extra `onnx`: pip install 'modelwire[onnx]'")
+        return value
+
+    @property
+    def compiles(self) -> bool:
+        """Whether models are compiled at the end of their training."""
+        return self.compile == "on" or (self.compile == "auto" and conversion.is_installed())
 
     @property
     def frame_limits(self) -> FrameLimits:

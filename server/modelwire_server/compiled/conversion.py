@@ -1,5 +1,6 @@
 """From methods of scikit-learn's estimators to ONNX graphs, by means of skl2onnx."""
 
+import importlib.util
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,11 @@ from .stand_ins import FORMS, Graph, open_session
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 # How far numbers may be from what the estimator says, relative to their size where that is above 1.
 TOLERANCE = 1e-5
+
+
+def is_installed() -> bool:
+    """Whether there is what a conversion needs, the extra `onnx`."""
+    return all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "skl2onnx"))
 
 
 def preload() -> None:
