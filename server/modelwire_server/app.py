@@ -148,9 +148,7 @@ async def open_blobs(stack: AsyncExitStack, settings: Settings, data_dir: Path) 
 def local_executor(stack: AsyncExitStack, settings: Settings, data_dir: Path, blobs: BlobStore, owner: str) -> LocalExecutor:
     """What runs jobs on this machine, not started yet; `stack` ends it."""
     private = [data_dir, blobs.scratch.parent.parent]
-    executor = LocalExecutor(
-        settings.targets, slots=settings.max_jobs, private=private, owner=owner, compile=settings.compiles
-    )
+    executor = LocalExecutor(settings.targets, slots=settings.max_jobs, private=private, owner=owner, compile=settings.compiles)
     stack.push_async_callback(executor.close)
     return executor
 

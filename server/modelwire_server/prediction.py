@@ -210,7 +210,7 @@ class Prediction:
             signature = Signature.from_metadata((await self._tree.get(model)).metadata)
         except ArtifactNotFound:
             return None
-        return signature and signature.to_json()
+        return None if signature is None else signature.to_json()
 
     def complete(self, tx: Transaction, job: Job, done: Completed) -> Sequence[NewEvent]:
         """Stores the predictions under their model, and the workspace under them if there is one; returns the events that tell of it.
