@@ -237,7 +237,7 @@ def assemble(ground: Ground) -> Parts:
 def predictor_of(ground: Ground) -> Predictor:
     cores = os.cpu_count() or 1
     scripts = ScriptPredictor(executor=ground.executor, blobs=ground.blobs, slots=cores)
-    return Predictor(threads=cores, max_waiting=ground.settings.max_waiting_predictions, scripts=scripts)
+    return Predictor(rules=ground.settings.lane_rules, scripts=scripts)
 
 
 def capacity_of(ground: Ground) -> Capacity:

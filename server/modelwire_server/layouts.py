@@ -10,7 +10,8 @@ The same is done for answers: what stands before the values is kept.
 
 import struct
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
@@ -71,16 +72,15 @@ class Layout:
     tail: bytes
     places: tuple[tuple[np.dtype[Any], int], ...]
     strides: tuple[int, int] | None
-    nothing: pa.Table = field(repr=False)
 
 
 class PlainFrame:
     """A frame of numbers without gaps. Its matrix has the first `width` columns."""
 
-    __slots__ = ("_data", "layout", "width")
+    __slots__ = ("data", "layout", "width")
 
     def __init__(self, data: bytes, layout: Layout, width: int | None = None) -> None:
-        self._data = data
+        self.data = data
         self.layout = layout
         self.width = len(layout.places) if width is None else width
 
@@ -93,22 +93,35 @@ class PlainFrame:
         return self.layout.rows
 
     def table(self) -> pa.Table:
-        buffer, layout = pa.py_buffer(self._data), self.layout
-        arrays = [
-            pa.Array.from_buffers(column.type, layout.rows, [None, buffer.slice(at, layout.rows * kind.itemsize)], 0)
-            for column, (kind, at) in zip(layout.schema, layout.places, strict=True)
-        ]
-        return pa.Table.from_arrays(arrays, schema=layout.schema)
+        return pa.ipc.open_stream(self.data).read_all()
 
     def matrix(self) -> Matrix:
         layout, shape = self.layout, (self.layout.rows, self.width)
         if layout.strides is not None:
-            return np.ndarray(shape, _FLOAT, self._data, layout.places[0][1], layout.strides)
+            return np.ndarray(shape, _FLOAT, self.data, layout.places[0][1], layout.strides)
         matrix = np.empty(shape, order="F")
         for place, (kind, at) in enumerate(layout.places[: self.width]):
-            matrix[:, place] = np.frombuffer(self._data, kind, layout.rows, at)
+            matrix[:, place] = np.frombuffer(self.data, kind, layout.rows, at)
         matrix.flags.writeable = False
         return matrix
+
+
+class NoRows:
+    """A frame without rows, made once. Its matrix has the columns `inputs`, or all."""
+
+    __slots__ = ("_matrix", "_table")
+    num_rows = 0
+
+    def __init__(self, table: pa.Table, inputs: Sequence[str] | None = None) -> None:
+        self._table = table
+        self._matrix = np.empty((0, table.num_columns if inputs is None else len(inputs)))
+        self._matrix.flags.writeable = False
+
+    def table(self) -> pa.Table:
+        return self._table
+
+    def matrix(self) -> Matrix:
+        return self._matrix
 
 
 class Layouts:
@@ -173,8 +186,7 @@ def _layout_of(data: bytes, body: range, table: pa.Table) -> Layout | None:
         if at < body.start or at + table.num_rows * kind.itemsize > body.stop:
             return None
         places.append((kind, at))
-    nothing = table.schema.empty_table()
-    return Layout(table.schema, table.num_rows, len(data), data[body.stop :], tuple(places), _strides(places), nothing)
+    return Layout(table.schema, table.num_rows, len(data), data[body.stop :], tuple(places), _strides(places))
 
 
 def _strides(places: list[tuple[np.dtype[Any], int]]) -> tuple[int, int] | None:

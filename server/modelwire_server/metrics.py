@@ -9,9 +9,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from .inference.predictor import Predicted
 from .upkeep.rounds import Stored
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+# What the label `model` is of those that are not told apart.
+OTHER = "other"
+_PREDICT_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -25,7 +29,8 @@ class MetricsText(Protocol):
 class ServerMetrics:
     """The metrics of one server, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, told_models: int = 20) -> None:
+        """Metrics tell apart so many models, the first ones that predict; further ones are `other` together."""
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -45,6 +50,11 @@ class ServerMetrics:
             buckets=_CALL_BUCKETS,
             registry=registry,
         )
+        self._predict_queue = _of_models("queue_seconds", "How long predictions waited for their turn with the model.", registry)
+        self._predict_compute = _of_models("compute_seconds", "How long models computed predictions.", registry)
+        self._predict_total = _of_models("total_seconds", "How long predictions took, from request to answer.", registry)
+        self._told_models = told_models
+        self._of_models: dict[tuple[str, str], tuple[Histogram, Histogram, Histogram]] = {}
         self.model_load_seconds = Histogram(
             "modelwire_model_load_seconds",
             "How long it took to load models into memory.",
@@ -62,6 +72,23 @@ class ServerMetrics:
         self._blobs = Gauge("modelwire_blobs", "Stored pieces of content; equal ones count once.", registry=registry)
         self._blob_bytes = Gauge("modelwire_blob_bytes", "Size of the stored content.", registry=registry)
         self._stored: Callable[[], Awaitable[Stored]] | None = None
+
+    def predicted(self, predicted: Predicted, total_seconds: float) -> None:
+        """Takes note of a prediction that was answered."""
+        key = (predicted.model_id, predicted.engine)
+        queue, compute, total = self._of_models.get(key) or self._histograms(*key)
+        queue.observe(predicted.queue_seconds)
+        compute.observe(predicted.compute_seconds)
+        total.observe(total_seconds)
+        self.predict_seconds.observe(predicted.queue_seconds + predicted.compute_seconds)
+
+    def _histograms(self, model: str, engine: str) -> tuple[Histogram, Histogram, Histogram]:
+        known = {model for model, _ in self._of_models}
+        if model not in known and len(known - {OTHER}) >= self._told_models:
+            model = OTHER
+        labels = (model, engine)
+        found = self._predict_queue.labels(*labels), self._predict_compute.labels(*labels), self._predict_total.labels(*labels)
+        return self._of_models.setdefault(labels, found)
 
     def jobs_from(self, counts: Callable[[], Awaitable[Mapping[str, int]]]) -> None:
         """Reads the number of jobs in each state from `counts`, once per scrape."""
@@ -98,3 +125,7 @@ class ServerMetrics:
             self._artifact_bytes.labels(name).set(usage.bytes)
         self._blobs.set(stored.blobs.count)
         self._blob_bytes.set(stored.blobs.bytes)
+
+
+def _of_models(name: str, help: str, registry: CollectorRegistry) -> Histogram:
+    return Histogram(f"modelwire_predict_{name}", help, ("model", "engine"), buckets=_PREDICT_BUCKETS, registry=registry)

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from .artifacts.blobs.interface import BlobStore
 from .artifacts.model import PREDICTION_TYPE, PREDICTION_WORKSPACE_TYPE, WORKSPACE, Artifact, ArtifactInput, Blob
 from .artifacts.tree import ArtifactTree
@@ -17,31 +15,17 @@ from .errors import ArtifactNotFound, ModelwireError
 from .execution.interface import Completed, JobSpec, Made
 from .frames import StoredFrame
 from .inference.models import LoadedModel, ModelCache, find_model
+from .inference.orders import Fitting, PredictOrder
 from .inference.predictor import Predicted, Predictor
 from .inference.workspaces import fetch_workspace
 from .jobs.model import Job, JobKind, NewEvent
 from .jobs.submission import JobQueue, Submission, failed_job, new_job
 from .making import MISTAKES, artifact_made, fingerprint_of, inputs_of, made_by, model_blob
-from .periods import count_periods
 from .runners import RunnerRegistry
 from .signature import Signature
 from .validation import check_columns, require_geo, resolve_horizon
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictOrder:
-    """A prediction to be answered at once. `historic` defaults to an empty frame with the columns of `future`.
-
-    `schema_policy` is `strict`, `safe`, `off`, or empty for the server's setting; `engine` is one of the model's, or empty for its best.
-    """
-
-    model: str
-    future: pa.Table
-    historic: pa.Table | None = None
-    geo: dict[str, Any] | None = None
-    run_info: dict[str, Any] = field(default_factory=dict)
-    schema_policy: str = ""
-    engine: str = ""
+__all__ = ["PredictOrder", "Prediction", "PredictionOrder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,31 +70,24 @@ class Prediction:
         self._predictor = predictor
         self._timeout = timeout
         self._schema_policy = schema_policy
+        self._fitting = Fitting(schema_policy)
 
     async def predict(self, order: PredictOrder) -> Predicted:
         """Predicts now; nothing is stored. Raises ModelNotFound, NotAModel, RunnerNotServed, MissingColumns, SchemaViolation, InvalidGeo,
-        HorizonOutOfBounds, RunnerFailed, InvalidPrediction, ModelNotLoadable, Overloaded."""
+        HorizonOutOfBounds, RunnerFailed, InvalidPrediction, ModelNotLoadable, Overloaded, DeadlineExceeded."""
         model = await self._models.get(order.model)
-        info = model.runner.info
-        check_columns(order.future.schema, info.required_covariates, "future")
-        require_geo(info, order.geo)
-        future = self._as_trained(model, order)
-        horizon = resolve_horizon(order.run_info, count_periods(future), model.config, info)
+        fitted = self._fitting.fitted(model, order)
         return await self._predictor.predict(
             model,
-            config={**model.config, "prediction_periods": horizon},
-            historic=future.schema.empty_table() if order.historic is None else order.historic,
-            future=future,
+            engine=order.engine,
+            horizon=fitted.horizon,
+            historic=fitted.historic,
+            future=fitted.future,
             geo=order.geo,
             run_info=order.run_info,
+            group=fitted.group,
+            when_sent=order.when_sent,
         )
-
-    def _as_trained(self, model: LoadedModel, order: PredictOrder) -> pa.Table:
-        """The frame with the columns of the training. Raises SchemaViolation."""
-        if model.signature is None:
-            return order.future
-        policy = SchemaPolicy(order.schema_policy or self._schema_policy)
-        return model.signature.adaptation(order.future.schema, policy).apply(order.future)
 
     async def load(self, model: str) -> LoadedModel:
         """The model in memory, loaded now if it was not. Raises as predict() does."""

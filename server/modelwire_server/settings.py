@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from .columns import SchemaPolicy
 from .compiled import conversion
 from .frames import FrameLimits
+from .inference.lanes import LaneRules
 from .upkeep.policy import Duration, RetentionPolicy
 
 DEFAULT_FILE = Path("modelwire.toml")
@@ -81,7 +82,22 @@ class Settings(BaseSettings):
     )
     max_pending_jobs: Count = Field(10_000, description="So many jobs may wait; more are refused with OVERLOADED.")
     max_waiting_predictions: Count = Field(
-        1_000, description="So many predictions may be under way at once; more are refused with OVERLOADED."
+        1_000, description="So many predictions may wait for a model; more are refused with OVERLOADED."
+    )
+    predict_threads: Count = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        description="So many calls of one model that takes longer than a millisecond run at once. The number of cores by default.",
+    )
+    batch_wait: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="So long does a prediction wait for others that are under way, to share a call of a runner whose rows are independent. "
+        "One that comes alone never waits.",
+    )
+    max_batch_rows: Count = Field(1024, description="So many rows may predictions have together that share a call.")
+    told_models: Annotated[int, Field(ge=0)] = Field(
+        20, description="So many models have metrics of their own, the first ones that predict; further ones are `other` together."
     )
     lease_seconds: Annotated[float, Field(ge=0.5, le=3600)] = Field(
         15.0,
@@ -188,6 +204,15 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @property
+    def lane_rules(self) -> LaneRules:
+        return LaneRules(
+            wait=self.batch_wait,
+            max_rows=self.max_batch_rows,
+            max_waiting=self.max_waiting_predictions,
+            threads=self.predict_threads,
+        )
 
     @field_validator("compile")
     @classmethod

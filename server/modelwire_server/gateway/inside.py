@@ -85,6 +85,7 @@ class InsideCalls:
         sent = requests if isinstance(requests, Message) else Sent(requests)
         context = InsideContext(sending, write)
         task = asyncio.create_task(behaviour(sent if isinstance(sent, Message) else aiter(sent), context), name=path)
+        task.add_done_callback(context.end)
         self._running.add(task)  # one that was told to stop may need a while
         task.add_done_callback(self._running.discard)
         return _Call(task, context, None if isinstance(sent, Message) else sent)
@@ -197,7 +198,15 @@ class InsideContext(grpc.aio.ServicerContext[Any, Any]):
         self._trailer: tuple[tuple[str, str | bytes], ...] = ()
         self._code, self._text = _Code.OK, ""
         self._ends = None if sending.timeout is None else time.monotonic() + sending.timeout
+        self._callbacks: list[Callable[[Any], None]] = []
         self.failure: CallFailed | None = None
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self._callbacks.append(callback)
+
+    def end(self, _: object) -> None:
+        for callback in self._callbacks:
+            callback(self)
 
     async def write(self, message: Any) -> None:
         await self._write(message)

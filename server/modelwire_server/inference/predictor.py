@@ -1,112 +1,117 @@
 """Runs the predict function of loaded models inside the serving process."""
 
-import asyncio
-import inspect
 import time
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from modelwire_runners import RunContext
-from modelwire_runners.frames import TableFrame
-from modelwire_runners.invoke import PredictCall, PredictionError, checked, parse, run_predict
+from modelwire_runners.frames import Frame
 
-from ..errors import InvalidPrediction, MemoryLimit, ModelwireError, Overloaded, RunnerFailed
+from ..deadline import remaining
+from ..errors import Overloaded
+from .asks import Ask, Predicted
+from .lanes import Lane, LaneRules
 from .models import LoadedModel
+from .orders import WhenSent
 from .scripts import ScriptPredictor, StoredWorkspace
 
-# The engine that every model has: the runner's own functions with the model as it was trained.
-RUNNER_ENGINE = "runner"
+__all__ = ["LaneRules", "Predicted", "Predictor"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predicted:
-    """Predictions, which model and engine computed them, and how long they waited and were computed."""
-
-    table: pa.Table
-    model_id: str
-    engine: str
-    queue_seconds: float
-    compute_seconds: float
+# Threads are started when they are needed; each model has a limit of its own, so this is for very many busy models.
+_MODELS_WITH_ALL_THREADS = 16
 
 
 class Predictor:
-    """Predicts in a small pool of threads, on the event loop when the runner's function is async, or in a process when it is a script.
+    """Hands predictions to the lane of their model; scripts, which are processes, have none."""
 
-    Takes no more than `max_waiting` predictions at once; the rest is refused, since a queue that only grows helps nobody.
-    """
-
-    def __init__(self, *, threads: int, max_waiting: int, scripts: ScriptPredictor) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
-        self._max_waiting = max_waiting
+    def __init__(self, *, scripts: ScriptPredictor, rules: LaneRules) -> None:
+        self._pool = ThreadPoolExecutor(_MODELS_WITH_ALL_THREADS * rules.threads, thread_name_prefix="predict")
+        self._rules = rules
         self._scripts = scripts
-        self.waiting = 0
+        self._in_scripts = 0
+
+    def lane(self, model: LoadedModel, engine: str = "") -> Lane:
+        """Where this engine of the model computes. Raises InvalidField if the model has not got it."""
+        chosen = model.chosen(engine)
+        lane: Lane | None = model.lanes.get(chosen)
+        if lane is None:
+            lane = model.lanes[chosen] = Lane(
+                model_id=model.artifact_id,
+                engine=chosen,
+                model=model.of(chosen),
+                runner=model.runner,
+                config=model.config,
+                pool=self._pool,
+                rules=self._rules,
+            )
+        return lane
 
     async def predict(
         self,
         model: LoadedModel,
         *,
+        engine: str,
+        horizon: int,
+        historic: Frame,
+        future: Frame,
+        geo: dict[str, Any] | None,
+        run_info: dict[str, Any],
+        group: Hashable | None,
+        when_sent: WhenSent | None,
+    ) -> Predicted:
+        """The runner's predictions, checked. Predictions of one `group`, if it is not None, may share a call. `when_sent` is told what to
+        call once the answer has left. Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded, DeadlineExceeded."""
+        if isinstance(model.model, StoredWorkspace):
+            config = {**model.config, "prediction_periods": horizon}
+            return await self._by_script(model, config, historic.table(), future.table(), geo, run_info)
+        lane, left = self.lane(model, engine), remaining()
+        ask = Ask(
+            future=future,
+            historic=historic,
+            horizon=horizon,
+            geo=geo,
+            run_info=run_info,
+            group=group,
+            deadline=None if left is None else time.monotonic() + left,
+        )
+        leave = lane.enter()
+        if when_sent is not None:
+            when_sent(leave)
+            return await lane.predict(ask)
+        try:
+            return await lane.predict(ask)
+        finally:
+            leave()
+
+    async def _by_script(
+        self,
+        model: LoadedModel,
         config: dict[str, Any],
         historic: pa.Table,
         future: pa.Table,
         geo: dict[str, Any] | None,
         run_info: dict[str, Any],
     ) -> Predicted:
-        """The runner's predictions, checked. Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded."""
+        if self._in_scripts >= self._rules.max_waiting:
+            raise Overloaded(f"{self._in_scripts} predictions are waiting already", limit=self._rules.max_waiting)
+        self._in_scripts += 1
         began = time.perf_counter()
-        table = await self._compute(model, config=config, historic=historic, future=future, geo=geo, run_info=run_info)
-        return Predicted(
-            table=table,
-            model_id=model.artifact_id,
-            engine=RUNNER_ENGINE,
-            queue_seconds=0.0,
-            compute_seconds=time.perf_counter() - began,
-        )
-
-    async def _compute(
-        self,
-        model: LoadedModel,
-        *,
-        config: dict[str, Any],
-        historic: pa.Table,
-        future: pa.Table,
-        geo: dict[str, Any] | None,
-        run_info: dict[str, Any],
-    ) -> pa.Table:
-        if self.waiting >= self._max_waiting:
-            raise Overloaded(f"{self.waiting} predictions are waiting already", limit=self._max_waiting)
-        self.waiting += 1
         try:
-            arguments = (model.runner, config, model.model, historic, future, geo, RunContext(run_info=run_info))
-            if isinstance(model.model, StoredWorkspace):
-                return await self._scripts.predict(
-                    model.model,
-                    runner_id=model.runner.info.id,
-                    config=config,
-                    historic=historic,
-                    future=future,
-                    geo=geo,
-                    run_info=run_info,
-                )
-            if inspect.iscoroutinefunction(model.runner.on_predict):
-                frames = TableFrame(historic), TableFrame(future)
-                call = PredictCall(model.runner)
-                result = await call.arun(parse(model.runner, config), model.model, *frames, geo, RunContext(run_info=run_info))
-                return checked(model.runner, result, future.num_rows)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, run_predict, *arguments)
-        except ModelwireError:
-            raise
-        except PredictionError as error:
-            raise InvalidPrediction(str(error), rule=error.rule) from error
-        except MemoryError as error:
-            raise MemoryLimit("the prediction ran out of memory", limit="process") from error
-        except Exception as error:
-            kind = type(error).__name__
-            raise RunnerFailed(f"the runner raised {kind}: {error}", type=kind, message=error) from error
+            table = await self._scripts.predict(
+                model.model,
+                runner_id=model.runner.info.id,
+                config=config,
+                historic=historic,
+                future=future,
+                geo=geo,
+                run_info=run_info,
+            )
         finally:
-            self.waiting -= 1
+            self._in_scripts -= 1
+        seconds = time.perf_counter() - began
+        return Predicted(answer=table, model_id=model.artifact_id, engine=model.engine, queue_seconds=0.0, compute_seconds=seconds)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -10,12 +10,14 @@ from google.protobuf import struct_pb2
 from google.protobuf.message import Message
 
 from modelwire.v1 import frame_pb2
+from modelwire_runners.frames import Columns
 
 from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.model import Blob
 from ..errors import FieldViolation, InvalidFrame
 from ..frames import FrameLimits, FrameSummary, StoredFrame, check_frame, read_frame, write_frame
 from ..geo import check_geo
+from ..layouts import Answers, Layouts, PlainFrame
 from ..periods import count_periods
 from ..rows import ColumnInfo, rows_from_table, table_from_rows
 from .values import dict_of, fill_list, value_of
@@ -30,6 +32,17 @@ class FrameReader:
 
     limits: FrameLimits
     blobs: BlobStore
+    _layouts: Layouts = field(default_factory=Layouts, init=False, repr=False)
+
+    async def frame(self, message: Message, field: str) -> pa.Table | PlainFrame:
+        """The frame in a field of the message, undecoded if its layout is known. Raises InvalidFrame, FrameTooLarge."""
+        content = _frame(message, field).arrow
+        if content and (plain := self._layouts.known(content)):
+            return plain
+        table = await self.table(message, field)
+        if content:
+            self._layouts.learn(content, table)
+        return table
 
     async def table(self, message: Message, field: str) -> pa.Table:
         """The frame in a field of the message. Raises InvalidFrame, FrameTooLarge."""
@@ -93,10 +106,14 @@ def form_of(wanted: "frame_pb2.FrameForm.ValueType", question: frame_pb2.Frame) 
     return frame_pb2.FRAME_FORM_TABLE if as_table else frame_pb2.FRAME_FORM_ARROW
 
 
-def frame_of(table: pa.Table, form: "frame_pb2.FrameForm.ValueType" = frame_pb2.FRAME_FORM_ARROW) -> frame_pb2.Frame:
+_answers = Answers()
+
+
+def frame_of(answer: pa.Table | Columns, form: "frame_pb2.FrameForm.ValueType" = frame_pb2.FRAME_FORM_ARROW) -> frame_pb2.Frame:
     """Raises FrameTooLarge for columns and rows that would be very large."""
     if form != frame_pb2.FRAME_FORM_TABLE:
-        return frame_pb2.Frame(arrow=write_frame(table))
+        return frame_pb2.Frame(arrow=_answers.write(answer) if isinstance(answer, dict) else write_frame(answer))
+    table = pa.table(answer) if isinstance(answer, dict) else answer
     columns, rows, schema = rows_from_table(table)
     fields = [frame_pb2.TableField(name=c.name, type=c.type, title=c.title, description=c.description) for c in schema]
     answer = frame_pb2.Frame(table=frame_pb2.Table(columns=columns, schema=frame_pb2.TableSchema(fields=fields)))

@@ -1,9 +1,9 @@
 """PredictService: predictions at once, in streams, and as jobs."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 from structlog.contextvars import bind_contextvars
 
@@ -14,6 +14,7 @@ from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.tree import ArtifactTree
 from ..frames import FrameLimits
 from ..inference.models import find_model
+from ..inference.orders import WhenSent
 from ..inference.predictor import Predicted
 from ..interceptors.around import Context
 from ..jobs.submission import Submission
@@ -49,13 +50,11 @@ class PredictServicer(PredictServiceServicer):
         self._metrics = metrics
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
-        answer = await self.answer(request, context.add_done_callback)
+        answer = await self.answer(request, cast("WhenSent", context.add_done_callback))
         context.set_trailing_metadata((*(context.trailing_metadata() or ()), *told_in_trailer(answer)))
         return answer
 
-    async def answer(
-        self, request: pb.PredictRequest, when_sent: Callable[[Callable[..., None]], None] | None = None
-    ) -> pb.PredictResponse:
+    async def answer(self, request: pb.PredictRequest, when_sent: WhenSent | None = None) -> pb.PredictResponse:
         """One prediction in one message. `when_sent` is as in PredictOrder."""
         began = time.perf_counter()
         order = PredictOrder(

@@ -34,7 +34,7 @@ from modelwire_server.configs.catalog import ConfigCatalog
 from modelwire_server.database.engine import Database
 from modelwire_server.execution.local import LocalExecutor
 from modelwire_server.inference.models import ModelCache
-from modelwire_server.inference.predictor import Predictor
+from modelwire_server.inference.predictor import LaneRules, Predictor
 from modelwire_server.inference.scripts import ScriptPredictor
 from modelwire_server.jobs.desk import JobDesk
 from modelwire_server.jobs.hub import JobHub
@@ -140,7 +140,7 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
     models = ModelCache(tree=tree, blobs=blobs, runners=registry, max_bytes=1 << 30)
     following = Following(database)
     executor = LocalExecutor(targets)
-    predictor = Predictor(threads=2, max_waiting=100, scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2))
+    predictor = Predictor(rules=LaneRules(threads=2, max_waiting=100), scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2))
     domain = Domain(
         runners=registry,
         configs=configs,

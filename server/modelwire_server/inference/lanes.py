@@ -1,0 +1,268 @@
+"""Where the predictions of one engine of one model are computed, one call after the other.
+
+Which way a prediction goes is learned from the calls before it:
+
+- A model whose calls take less than a millisecond is called on the event loop: handing over to a thread would take longer.
+- Where calls take long enough for it to matter, predictions of a runner whose rows are independent share calls. A prediction that comes
+  alone never waits for others. While others are under way it waits for a moment (`wait`): gRPC takes calls up one at a time, so without
+  it there would never be two.
+- Slower models are called in threads, so many at a time per model, so that no model takes the threads of another. What comes meanwhile
+  waits in line, and shares calls if it may.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from modelwire_runners import BaseModelRunner, RunContext
+from modelwire_runners.frames import Columns
+from modelwire_runners.invoke import ParsedConfig, PredictCall, PredictionError, answer_of
+
+from ..errors import InvalidPrediction, MemoryLimit, ModelwireError, Overloaded, RunnerFailed
+from .asks import Ask, Joined, Predicted, WaitingLine, split
+from .costs import CallCost
+
+# Calls that take less are made on the event loop.
+FAST = 0.001
+# One call of so many seconds is enough to leave it.
+MUCH_TOO_SLOW = 5 * FAST
+# Below this, sharing a call takes longer than making one.
+TRIVIAL = 60e-6
+# So much of the time that a caller has left may be spent in the line, as far as can be told.
+PATIENCE = 0.8
+# So many configs, which differ in their horizon, are kept parsed.
+_MOST_CONFIGS = 16
+
+Outcome = Predicted | ModelwireError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRules:
+    """What holds for each lane. `wait` is in seconds; `threads` is how many calls of one model run at once."""
+
+    wait: float = 0.001
+    max_rows: int = 1024
+    max_waiting: int = 1000
+    threads: int = 4
+
+
+class Lane:
+    """Computes predictions with one engine of one model."""
+
+    def __init__(
+        self,
+        *,
+        model_id: str,
+        engine: str,
+        model: Any,
+        runner: BaseModelRunner[Any],
+        config: dict[str, Any],
+        pool: Executor,
+        rules: LaneRules,
+    ) -> None:
+        self._model_id, self._engine, self._model = model_id, engine, model
+        self._runner, self._config = runner, config
+        self._pool, self._rules = pool, rules
+        self._configs: dict[int, ParsedConfig] = {}
+        self.call = PredictCall(runner)
+        # Calls that others share are longer, and what waits meanwhile shares the next.
+        self._slots = max(1, rules.threads // 2) if runner.independent_rows else rules.threads
+        self._cost = CallCost(MUCH_TOO_SLOW)
+        self._line = WaitingLine(rules.max_rows)
+        self._running = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._open = 0
+        self._crowd = 1
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    def enter(self) -> Callable[..., None]:
+        """Counts a caller in. To be called when its answer has left: until then it cannot ask again, so others are others."""
+        self._open += 1
+        return self._leave
+
+    def _leave(self, *_: object) -> None:
+        self._open -= 1
+
+    async def predict(self, ask: Ask) -> Predicted:
+        """Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded, DeadlineExceeded."""
+        if self.call.is_async:
+            return await self._await_runner(ask)
+        seconds = self._seconds_inline(ask.future.num_rows)
+        if seconds is not None and not self._line and (self._open <= 1 or ask.group is None or seconds < TRIVIAL):
+            (outcome,), taken = self._compute([ask])
+            self._cost.observe(ask.future.num_rows, taken)
+            return _unwrapped(outcome)
+        self._admit(ask)
+        ask.outcome = asyncio.get_running_loop().create_future()
+        self._line.add(ask)
+        self._go_on()
+        return await ask.outcome
+
+    def _seconds_inline(self, rows: int) -> float | None:
+        """How long a call on the event loop would take, if there may be one."""
+        if not self.call.is_plain or self._running:
+            return None
+        seconds = self._cost.of(rows)
+        return seconds if seconds is not None and seconds < FAST else None
+
+    def _admit(self, ask: Ask) -> None:
+        """Refuses what could not be answered in time, and what is too much."""
+        waiting, seconds = len(self._line), self._seconds_in_line(ask)
+        too_late = ask.deadline is not None and seconds > PATIENCE * (ask.deadline - time.monotonic())
+        if too_late or waiting >= self._rules.max_waiting:
+            error = Overloaded(f"{waiting} predictions are waiting for the model already", limit=self._rules.max_waiting)
+            error.retry_after = timedelta(seconds=min(10.0, max(0.05, seconds)))
+            raise error
+
+    def _seconds_in_line(self, ask: Ask) -> float:
+        """How long it will take until the ask is answered if it joins the line; 0 if there is no telling."""
+        rows, asks = self._line.rows + ask.future.num_rows, len(self._line) + 1
+        calls = max(1, -(-rows // self._rules.max_rows)) if ask.group is not None else asks
+        seconds = self._cost.of(rows // calls) or 0.0
+        ahead = calls - 1 + (self._running + 1) / 2 if self._running >= self._slots else 0
+        return seconds * (ahead / self._slots + 1)
+
+    def _go_on(self) -> None:
+        """Begins what is next, or waits for a moment for others to share the call."""
+        if len(self._line) >= max(self._crowd, 2) or self._rules.wait <= 0 or self._next_inline() is None:
+            self._begin()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._rules.wait, self._time_is_up)
+
+    def _next_inline(self) -> float | None:
+        return self._seconds_inline(min(self._line.rows, self._rules.max_rows))
+
+    def _time_is_up(self) -> None:
+        self._crowd = max(len(self._line), self._crowd - 1 - self._crowd // 8)
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._next_inline() is None:
+            self._fill_threads()
+            return
+        self._crowd = max(self._crowd, self._open)
+        if self._line and (asks := self._line.take()):
+            outcomes, seconds = self._compute(asks)
+            self._cost.observe(_rows(asks), seconds)
+            _tell(asks, outcomes)
+        if self._line:
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def _fill_threads(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._line and self._running < self._slots:
+            if asks := self._line.take():
+                self._running += 1
+                loop.run_in_executor(self._pool, self._compute, asks).add_done_callback(partial(self._finish, asks))
+
+    def _finish(self, asks: Sequence[Ask], done: "asyncio.Future[tuple[list[Outcome], float]]") -> None:
+        self._running -= 1
+        if done.cancelled():  # the server ends
+            for ask in asks:
+                assert ask.outcome is not None
+                ask.outcome.cancel()
+            return
+        outcomes, seconds = done.result()
+        self._cost.observe(_rows(asks), seconds)
+        _tell(asks, outcomes)
+        if self._line:
+            self._begin()
+
+    def _compute(self, asks: Sequence[Ask]) -> tuple[list[Outcome], float]:
+        """The outcome of each ask, and how long the call took. Asks that cannot be answered together are answered one by one."""
+        began, first = time.perf_counter(), asks[0]
+        future = first.future if len(asks) == 1 else Joined([ask.future for ask in asks])
+        try:
+            answer = self._called(first, future)
+        except (Exception, SystemExit) as error:
+            if len(asks) > 1:
+                alone = [self._compute([ask]) for ask in asks]
+                return [outcome for outcomes, _ in alone for outcome in outcomes], sum(seconds for _, seconds in alone)
+            return [_as_ours(error)], time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        answers = split(answer, [ask.future.num_rows for ask in asks]) if len(asks) > 1 else (answer,)
+        return [self._predicted(answer, began - ask.since, seconds) for ask, answer in zip(asks, answers, strict=True)], seconds
+
+    def _called(self, ask: Ask, future: Any) -> Columns | pa.Table:
+        context = RunContext(run_info=ask.run_info)
+        result = self.call.run(self._parsed(ask.horizon), self._model, ask.historic, future, ask.geo, context)
+        return answer_of(self._runner, result, future.num_rows)
+
+    async def _await_runner(self, ask: Ask) -> Predicted:
+        """For functions that want an event loop: as many at a time as there are callers."""
+        if self._open > self._rules.max_waiting:
+            raise Overloaded(f"{self._open} predictions are under way already", limit=self._rules.max_waiting)
+        began, context = time.perf_counter(), RunContext(run_info=ask.run_info)
+        try:
+            result = await self.call.arun(self._parsed(ask.horizon), self._model, ask.historic, ask.future, ask.geo, context)
+            answer = answer_of(self._runner, result, ask.future.num_rows)
+        except Exception as error:
+            raise _as_ours(error) from error
+        return self._predicted(answer, began - ask.since, time.perf_counter() - began)
+
+    def _predicted(self, answer: Columns | pa.Table, queue_seconds: float, compute_seconds: float) -> Predicted:
+        return Predicted(
+            answer=answer,
+            model_id=self._model_id,
+            engine=self._engine,
+            queue_seconds=queue_seconds,
+            compute_seconds=compute_seconds,
+        )
+
+    def _parsed(self, horizon: int) -> Any:
+        """A config of its own for a call."""
+        parsed = self._configs.get(horizon)
+        if parsed is None:
+            if len(self._configs) >= _MOST_CONFIGS:
+                self._configs.clear()
+            parsed = self._configs[horizon] = ParsedConfig(self._runner, {**self._config, "prediction_periods": horizon})
+        return parsed.copy()
+
+
+def _rows(asks: Sequence[Ask]) -> int:
+    return sum(ask.future.num_rows for ask in asks)
+
+
+def _tell(asks: Sequence[Ask], outcomes: Sequence[Outcome]) -> None:
+    for ask, outcome in zip(asks, outcomes, strict=True):
+        assert ask.outcome is not None
+        if ask.outcome.done():  # the caller has left
+            continue
+        if isinstance(outcome, Predicted):
+            ask.outcome.set_result(outcome)
+        else:
+            ask.outcome.set_exception(outcome)
+
+
+def _unwrapped(outcome: Outcome) -> Predicted:
+    if isinstance(outcome, Predicted):
+        return outcome
+    raise outcome
+
+
+def _as_ours(error: BaseException) -> ModelwireError:
+    """What a runner raised, as callers are told of it."""
+    if isinstance(error, ModelwireError):
+        return error
+    if isinstance(error, PredictionError):
+        ours: ModelwireError = InvalidPrediction(str(error), rule=error.rule)
+    elif isinstance(error, MemoryError):
+        ours = MemoryLimit("the prediction ran out of memory", limit="process")
+    else:
+        kind = type(error).__name__
+        ours = RunnerFailed(f"the runner raised {kind}: {error}", type=kind, message=error)
+    ours.__cause__ = error
+    return ours
