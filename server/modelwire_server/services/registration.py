@@ -11,7 +11,6 @@ from modelwire.v1 import (
     config_service_pb2_grpc,
     job_service_pb2_grpc,
     model_service_pb2_grpc,
-    predict_service_pb2_grpc,
     runner_service_pb2_grpc,
     train_service_pb2_grpc,
 )
@@ -44,7 +43,7 @@ from .models import ModelServicer
 from .predict import PredictServicer
 from .reflection import add_reflection
 from .runners import RunnerServicer
-from .stream_messages import add_predict_stream
+from .stream_messages import add_predict_service
 from .train import TrainServicer
 
 SERVICES = tuple(f"modelwire.v1.{name}Service" for name in ("Runner", "Config", "Train", "Predict", "Model", "Job", "Artifact"))
@@ -110,8 +109,7 @@ async def add_services(server: Any, domain: Domain, *, settings: Settings, metri
     runner_service_pb2_grpc.add_RunnerServiceServicer_to_server(runners, server)
     config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigServicer(domain.configs, domain.runners), server)
     train_service_pb2_grpc.add_TrainServiceServicer_to_server(training, server)
-    predict_service_pb2_grpc.add_PredictServiceServicer_to_server(prediction, server)
-    add_predict_stream(prediction.PredictStream, server)
+    add_predict_service(prediction, server)
     models = ModelServicer(domain.registry, heartbeat_seconds=settings.heartbeat_seconds)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
     job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)

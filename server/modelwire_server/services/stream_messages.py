@@ -5,13 +5,14 @@ a chunk, as it is written by every protobuf library, the chunk is a view of what
 put together once. All other messages go through protobuf.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import grpc
 from google.rpc import status_pb2
 
 from modelwire.v1 import predict_service_pb2 as pb
+from modelwire.v1.predict_service_pb2_grpc import add_PredictServiceServicer_to_server
 
 CHUNKS = {0x1A: "header", 0x22: "historic", 0x2A: "future", 0x32: "geo"}
 _CALL, _PREDICTIONS, _WHOLE = 0x08, 0x1A, 0x12
@@ -89,8 +90,22 @@ def error_part(call: int, status: status_pb2.Status) -> bytes:
     return pb.PredictStreamResponse(call=call, error=status).SerializeToString()
 
 
-def add_predict_stream(behaviour: Any, server: Any) -> None:
-    """Registers the method once more, so that it gets and writes bytes. Goes after the registration of the service."""
-    handler: Any = grpc.stream_stream_rpc_method_handler(behaviour)
-    service = pb.DESCRIPTOR.services_by_name["PredictService"].full_name
-    server.add_registered_method_handlers(service, {"PredictStream": handler})
+def add_predict_service(servicer: Any, server: Any) -> None:
+    """Registers the service so that PredictStream gets and writes bytes."""
+    add_PredictServiceServicer_to_server(servicer, _WithBytes(servicer.PredictStream, server))
+
+
+class _WithBytes:
+    """Stands for a server where the service is registered."""
+
+    def __init__(self, predict_stream: Any, server: Any) -> None:
+        self._predict_stream: Any = grpc.stream_stream_rpc_method_handler(predict_stream)
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
+        """The same handlers come once more, by their names."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        ours = {**handlers, "PredictStream": self._predict_stream}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, ours),))
+        self._server.add_registered_method_handlers(service, ours)
