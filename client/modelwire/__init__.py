@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         SampleData,
         Validation,
     )
+    from modelwire.registered import ModelEvent, ModelVersion, RegisteredModel
 
 # gRPC and the messages take long to import; the command line's help and whoever needs a version or an error do without.
 _HOMES = {
@@ -121,6 +122,7 @@ _HOMES = {
         "SampleData",
         "Validation",
     ),
+    "modelwire.registered": ("ModelEvent", "ModelVersion", "RegisteredModel"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -154,11 +156,14 @@ __all__ = [
     "LogEvent",
     "MetricEvent",
     "Model",
+    "ModelEvent",
     "ModelMetadata",
+    "ModelVersion",
     "ModelwireError",
     "NotFound",
     "PermissionDenied",
     "ProgressEvent",
+    "RegisteredModel",
     "ResourceExhausted",
     "RunInfo",
     "Runner",

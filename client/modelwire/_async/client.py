@@ -12,6 +12,7 @@ from modelwire._async.configs import AsyncConfig, AsyncConfigs
 from modelwire._async.connection import AsyncConnection
 from modelwire._async.jobs import AsyncJob, AsyncJobs
 from modelwire._async.models import AsyncModel, AsyncModels
+from modelwire._async.registry import AsyncRegistry
 from modelwire._async.runners import AsyncRunners
 from modelwire.transport import (
     DEFAULT_TIMEOUT,
@@ -98,6 +99,7 @@ class AsyncClient:
         self.jobs = AsyncJobs(connection)
         self.artifacts = AsyncArtifacts(connection)
         self.models = AsyncModels(connection)
+        self.registry = AsyncRegistry(connection)
         self.datasets = AsyncDatasets(connection)
 
     def __repr__(self) -> str:
@@ -209,7 +211,7 @@ class AsyncClient:
         """Predicts at once; nothing is stored.
 
         Args:
-            model: A model, or its id.
+            model: A model, its id, or a name: `weather`, `weather/3`, `weather@staging`.
             future: The rows to predict for, a frame as for `train`.
             historic: What is known of the past; without, an empty frame.
             geo: As for `train`.

@@ -7,9 +7,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from modelwire._async.watching import HEARTBEAT, AsyncWatch
+from modelwire._async.watching import HEARTBEAT, MISSED_HEARTBEATS, AsyncWatch
 from modelwire.errors import DeadlineExceeded, JobCanceled, JobFailed, ModelwireError
-from modelwire.events import Event, JobStatus, ProgressEvent, StageEvent, StateEvent
+from modelwire.events import Event, JobStatus, ProgressEvent, StageEvent, StateEvent, event_of
 from modelwire.progress import open_display
 from modelwire.records import JobRecord, job_fields
 from modelwire.v1 import job_service_pb2
@@ -49,7 +49,7 @@ class AsyncJob(JobRecord, Generic[ResultT]):
         A broken connection is made again, for `reconnect_for` seconds (default: the client's) without any sign of life; no event
         is lost and none comes twice. `heartbeat` is the interval in seconds, 1 to 300, at which the server shows that it lives.
         """
-        watch = AsyncWatch(self._connection, self.id, after=after, heartbeat=heartbeat, reconnect_for=reconnect_for)
+        watch = watch_job(self._connection, self.id, after=after, heartbeat=heartbeat, reconnect_for=reconnect_for)
         async with aclosing(watch.events()) as events:
             async for event in events:
                 self._follow(event)
@@ -98,7 +98,7 @@ class AsyncJob(JobRecord, Generic[ResultT]):
             if self.status.is_final:
                 return
         after = self.last_sequence if show is None else 0
-        watch = AsyncWatch(self._connection, self.id, after=after, deadline=deadline, cancel_on_disconnect=cancel)
+        watch = watch_job(self._connection, self.id, after=after, deadline=deadline, cancel_on_disconnect=cancel)
         async with aclosing(watch.events()) as events:
             async for event in events:
                 self._follow(event)
@@ -177,7 +177,7 @@ class AsyncJobs:
 
     async def watch(self, job_id: str, after: int = 0, *, heartbeat: float = HEARTBEAT) -> AsyncIterator[Event]:
         """The events of a job, as Job.watch gives them."""
-        async with aclosing(AsyncWatch(self._connection, job_id, after=after, heartbeat=heartbeat).events()) as events:
+        async with aclosing(watch_job(self._connection, job_id, after=after, heartbeat=heartbeat).events()) as events:
             async for event in events:
                 yield event
 
@@ -191,3 +191,28 @@ class AsyncJobs:
         """Cancels a job if need be, waits for its end, and forgets it. What it made stays."""
         request = job_service_pb2.DeleteJobRequest(job_id=job_id)
         await self._connection.call(self._connection.stubs.jobs.DeleteJob, request)
+
+
+def watch_job(
+    connection: AsyncConnection,
+    job_id: str,
+    *,
+    after: int = 0,
+    heartbeat: float = HEARTBEAT,
+    reconnect_for: float | None = None,
+    deadline: float | None = None,
+    cancel_on_disconnect: bool = False,
+) -> AsyncWatch[Event]:
+    """The events of a job after a sequence. `deadline` is a time of time.monotonic(); the other times are seconds."""
+    request = job_service_pb2.WatchJobRequest(job_id=job_id, after_sequence=after, cancel_on_disconnect=cancel_on_disconnect)
+    request.heartbeat_interval.FromNanoseconds(int(heartbeat * 1e9))
+    return AsyncWatch(
+        connection,
+        connection.stubs.jobs.WatchJob,
+        request,
+        read=lambda answer: (answer.event.sequence, event_of(answer.event)),
+        is_last=lambda event: isinstance(event, StateEvent) and event.status.is_final,
+        idle=heartbeat * MISSED_HEARTBEATS,
+        reconnect_for=reconnect_for,
+        deadline=deadline,
+    )

@@ -12,6 +12,7 @@ from modelwire.v1 import (
     artifact_service_pb2_grpc,
     config_service_pb2_grpc,
     job_service_pb2_grpc,
+    model_service_pb2_grpc,
     predict_service_pb2_grpc,
     runner_service_pb2_grpc,
     train_service_pb2_grpc,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from modelwire.v1.artifact_service_pb2_grpc import ArtifactServiceAsyncStub
     from modelwire.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
     from modelwire.v1.job_service_pb2_grpc import JobServiceAsyncStub
+    from modelwire.v1.model_service_pb2_grpc import ModelServiceAsyncStub
     from modelwire.v1.predict_service_pb2_grpc import PredictServiceAsyncStub
     from modelwire.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
     from modelwire.v1.train_service_pb2_grpc import TrainServiceAsyncStub
@@ -59,6 +61,7 @@ class Stubs:
         self.artifacts: ArtifactServiceAsyncStub = artifact_service_pb2_grpc.ArtifactServiceStub(channel)
         self.configs: ConfigServiceAsyncStub = config_service_pb2_grpc.ConfigServiceStub(channel)
         self.jobs: JobServiceAsyncStub = job_service_pb2_grpc.JobServiceStub(channel)
+        self.models: ModelServiceAsyncStub = model_service_pb2_grpc.ModelServiceStub(channel)
         self.predict: PredictServiceAsyncStub = predict_service_pb2_grpc.PredictServiceStub(channel)
         self.runners: RunnerServiceAsyncStub = runner_service_pb2_grpc.RunnerServiceStub(channel)
         self.train: TrainServiceAsyncStub = train_service_pb2_grpc.TrainServiceStub(channel)

@@ -13,6 +13,7 @@ from modelwire.v1 import (
     artifact_service_pb2_grpc,
     config_service_pb2_grpc,
     job_service_pb2_grpc,
+    model_service_pb2_grpc,
     predict_service_pb2_grpc,
     runner_service_pb2_grpc,
     train_service_pb2_grpc,
@@ -48,6 +49,7 @@ class Stubs:
         self.artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(channel)
         self.configs = config_service_pb2_grpc.ConfigServiceStub(channel)
         self.jobs = job_service_pb2_grpc.JobServiceStub(channel)
+        self.models = model_service_pb2_grpc.ModelServiceStub(channel)
         self.predict = predict_service_pb2_grpc.PredictServiceStub(channel)
         self.runners = runner_service_pb2_grpc.RunnerServiceStub(channel)
         self.train = train_service_pb2_grpc.TrainServiceStub(channel)

@@ -14,6 +14,7 @@ from modelwire._sync.configs import Config, Configs
 from modelwire._sync.connection import Connection
 from modelwire._sync.jobs import Job, Jobs
 from modelwire._sync.models import Model, Models
+from modelwire._sync.registry import Registry
 from modelwire._sync.runners import Runners
 from modelwire.transport import (
     DEFAULT_TIMEOUT,
@@ -100,6 +101,7 @@ class Client:
         self.jobs = Jobs(connection)
         self.artifacts = Artifacts(connection)
         self.models = Models(connection)
+        self.registry = Registry(connection)
         self.datasets = Datasets(connection)
 
     def __repr__(self) -> str:
@@ -209,7 +211,7 @@ class Client:
         """Predicts at once; nothing is stored.
 
         Args:
-            model: A model, or its id.
+            model: A model, its id, or a name: `weather`, `weather/3`, `weather@staging`.
             future: The rows to predict for, a frame as for `train`.
             historic: What is known of the past; without, an empty frame.
             geo: As for `train`.

@@ -1,22 +1,20 @@
 # Generated from ../_async by scripts/generate_client.py. Do not edit.
 
-"""Following a job over broken connections."""
+"""Following what happens over broken connections."""
 
 from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from modelwire._seams import blocking as seam
 from modelwire.backoff import Backoff
-from modelwire.errors import DeadlineExceeded, ModelwireError
-from modelwire.events import Event, StateEvent, event_of
+from modelwire.errors import DeadlineExceeded, ModelwireError, Unavailable
 from modelwire.statuses import connection_broke
-from modelwire.v1 import job_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from modelwire._sync.connection import Connection
 
@@ -24,57 +22,64 @@ HEARTBEAT = 15.0
 # A connection over which this many heartbeats did not come is given up.
 MISSED_HEARTBEATS = 3
 
+EventT = TypeVar("EventT")
 
-class Watch:
-    """The events of a job after a sequence: each once, in order, whatever becomes of the connection."""
+
+class Watch(Generic[EventT]):
+    """The events after a sequence: each once, in order, whatever becomes of the connection."""
 
     def __init__(
         self,
         connection: Connection,
-        job_id: str,
+        method: Any,
+        request: Any,
         *,
-        after: int = 0,
-        heartbeat: float = HEARTBEAT,
+        read: Callable[[Any], tuple[int, EventT | None]],
+        is_last: Callable[[EventT], bool] | None = None,
+        idle: float,
         reconnect_for: float | None = None,
         deadline: float | None = None,
-        cancel_on_disconnect: bool = False,
     ) -> None:
-        """`deadline` is a time of time.monotonic(); the other times are seconds."""
+        """`read` gives the sequence of an answer, and its event unless that is a heartbeat; `request` says in `after_sequence` where to
+        begin. `is_last` tells whether an event is the last; without it there is none, and a stream that ends has broken. A connection
+        is given up when nothing came for `idle` seconds. `deadline` is a time of time.monotonic(); the other times are seconds."""
         self._connection = connection
-        self._request = job_service_pb2.WatchJobRequest(
-            job_id=job_id, after_sequence=after, cancel_on_disconnect=cancel_on_disconnect
-        )
-        self._request.heartbeat_interval.FromNanoseconds(int(heartbeat * 1e9))
-        self._idle = heartbeat * MISSED_HEARTBEATS
+        self._method = method
+        self._request = request
+        self._read = read
+        self._is_last = is_last
+        self._idle = idle
         self._backoff = Backoff(connection.settings.reconnect_for if reconnect_for is None else reconnect_for)
         self._deadline = deadline
 
-    def events(self) -> Generator[Event, None]:
-        """Yields until the job has ended. Raises DeadlineExceeded at the deadline, Unavailable when reconnecting does not help."""
+    def events(self) -> Generator[EventT, None]:
+        """Yields until the last event. Raises DeadlineExceeded at the deadline, Unavailable when reconnecting does not help."""
         while True:
             try:
                 with closing(self._connected()) as events:
                     for event in events:
                         yield event
-                        if isinstance(event, StateEvent) and event.status.is_final:
+                        if self._is_last is not None and self._is_last(event):
                             return
-                return
+                if self._is_last is not None:
+                    return
+                raise Unavailable(f"{self._connection.settings.target} ended the stream")
             except ModelwireError as error:
                 delay = self._delay_after(error)
             seam.sleep(delay)
 
-    def _connected(self) -> Generator[Event, None]:
+    def _connected(self) -> Generator[EventT, None]:
         """The events that come over one connection."""
-        watch = self._connection.stubs.jobs.WatchJob
-        answers = self._connection.receive(watch, self._request, idle=self._idle, timeout=self._time_left())
+        answers = self._connection.receive(self._method, self._request, idle=self._idle, timeout=self._time_left())
         with closing(answers):
             for answer in answers:
                 self._backoff.reset()
-                event = event_of(answer.event)
-                if event is None or event.sequence <= self._request.after_sequence:
+                sequence, event = self._read(answer)
+                if sequence <= self._request.after_sequence:
                     continue
-                self._request.after_sequence = event.sequence
-                yield event
+                self._request.after_sequence = sequence
+                if event is not None:
+                    yield event
 
     def _time_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())

@@ -1,0 +1,166 @@
+# Generated from ../_async by scripts/generate_client.py. Do not edit.
+
+"""The registry: models by name, their versions, and the aliases that are moved from one to the next."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from modelwire._sync.connection import Connection, new_request_id
+from modelwire._sync.watching import HEARTBEAT, MISSED_HEARTBEATS, Watch
+from modelwire._sync.work import id_of
+from modelwire.registered import (
+    ModelEvent,
+    ModelVersion,
+    RegisteredModel,
+    Stage,
+    model_event_of,
+    registered_of,
+    stage_number,
+    version_of,
+)
+from modelwire.v1 import model_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from modelwire._sync.artifacts import Artifact
+
+PRODUCTION = "production"
+
+
+class Registry:
+    """`client.registry`: models by name. Wherever a model is asked for, `name`, `name/3` and `name@alias` do as well as an id."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def _stub(self) -> Any:
+        return self._connection.stubs.models
+
+    def register(
+        self,
+        name: str,
+        model: Artifact | str,
+        *,
+        alias: str = "",
+        metrics: Mapping[str, float] | None = None,
+        description: str = "",
+        tags: Sequence[str] = (),
+        stage: Stage = "",
+        algorithm: str = "",
+        features: Sequence[str] = (),
+        target: str = "",
+        framework: str = "",
+    ) -> ModelVersion:
+        """Registers a trained model, given as it is or by its id, as the next version of a name.
+
+        The name comes into being with its first version; `alias` points to the version at once, as `promote` does. What is not said of
+        algorithm, features, target and metrics is what the training recorded. Raises NotFound, InvalidArgument, FailedPrecondition.
+        """
+        request = pb.RegisterModelVersionRequest(
+            name=name,
+            artifact_id=id_of(model),
+            alias=alias,
+            metrics=metrics,
+            description=description,
+            tags=tags,
+            stage=stage_number(stage),
+            algorithm=algorithm,
+            features=features,
+            target=target,
+            framework=framework,
+            request_id=new_request_id(),
+        )
+        return version_of((self._connection.call(self._stub.RegisterModelVersion, request)).version)
+
+    def get(self, name: str) -> RegisteredModel:
+        """One model with its aliases. Raises NotFound."""
+        return registered_of((self._connection.call(self._stub.GetModel, pb.GetModelRequest(name=name))).model)
+
+    def list(self, *, tags: Sequence[str] = (), limit: int | None = None) -> Iterator[RegisteredModel]:
+        """Yields the models that have all the tags, oldest first, at most `limit`."""
+        for model in self._connection.pages(self._stub.ListModels, pb.ListModelsRequest(tags=tags), "models", limit):
+            yield registered_of(model)
+
+    def update(self, name: str, *, description: str | None = None, tags: Sequence[str] = ()) -> RegisteredModel:
+        """Changes what is given; answers with the model as it is now. Raises NotFound, InvalidArgument."""
+        request = pb.UpdateModelRequest(name=name, description=description, tags=tags, request_id=new_request_id())
+        return registered_of((self._connection.call(self._stub.UpdateModel, request)).model)
+
+    def delete(self, name: str) -> None:
+        """Forgets a name with its versions and aliases; the trained models stay. Raises NotFound."""
+        self._connection.call(self._stub.DeleteModel, pb.DeleteModelRequest(name=name))
+
+    def version(self, name: str, version: int | str = PRODUCTION) -> ModelVersion:
+        """One version, by its number or by an alias. Raises NotFound."""
+        request = pb.GetModelVersionRequest(name=name, version=str(version))
+        return version_of((self._connection.call(self._stub.GetModelVersion, request)).version)
+
+    def versions(self, name: str, *, stage: Stage = "", limit: int | None = None) -> Iterator[ModelVersion]:
+        """Yields the versions that fit, newest first, at most `limit`. Raises NotFound."""
+        request = pb.ListModelVersionsRequest(name=name, stage=stage_number(stage))
+        for version in self._connection.pages(self._stub.ListModelVersions, request, "versions", limit):
+            yield version_of(version)
+
+    def update_version(
+        self,
+        name: str,
+        version: int | str,
+        *,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        stage: Stage | None = None,
+    ) -> ModelVersion:
+        """Changes what is given of a version; what it is, and how it came about, never changes. Raises NotFound, InvalidArgument."""
+        request = pb.UpdateModelVersionRequest(
+            name=name,
+            version=str(version),
+            description=description,
+            tags=tags,
+            stage=None if stage is None else stage_number(stage),
+            request_id=new_request_id(),
+        )
+        return version_of((self._connection.call(self._stub.UpdateModelVersion, request)).version)
+
+    def delete_version(self, name: str, version: int | str) -> None:
+        """Forgets a version; the trained model stays. Raises NotFound, and FailedPrecondition while an alias points to it."""
+        request = pb.DeleteModelVersionRequest(name=name, version=str(version))
+        self._connection.call(self._stub.DeleteModelVersion, request)
+
+    def promote(self, name: str, version: int | str, alias: str = PRODUCTION) -> RegisteredModel:
+        """Points an alias to a version, or to where another alias points, once that is loaded.
+
+        When this returns, no prediction comes from where the alias pointed before; none fails meanwhile. A version that cannot be
+        loaded leaves everything as it was: FailedPrecondition. Raises NotFound, InvalidArgument, too.
+        """
+        request = pb.PromoteModelRequest(name=name, version=str(version), alias=alias)
+        return registered_of((self._connection.call(self._stub.PromoteModel, request)).model)
+
+    def rollback(self, name: str, alias: str = PRODUCTION) -> RegisteredModel:
+        """Points an alias to where it pointed before. Raises NotFound, and FailedPrecondition if there is nothing to go back to."""
+        request = pb.RollbackModelRequest(name=name, alias=alias)
+        return registered_of((self._connection.call(self._stub.RollbackModel, request)).model)
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Removes an alias: predictions by it fail from now on. Raises NotFound."""
+        self._connection.call(self._stub.DeleteModelAlias, pb.DeleteModelAliasRequest(name=name, alias=alias))
+
+    def watch(self, name: str = "", after: int = 0, *, reconnect_for: float | None = None) -> Iterator[ModelEvent]:
+        """Yields what happened to a model, or to all, after sequence `after`, then each new event as it happens, without end.
+
+        0 begins with the oldest event that is kept, -1 with the next one that happens. A broken connection is made again, for
+        `reconnect_for` seconds (default: the client's) without any sign of life; no event is lost and none comes twice.
+        """
+        watch = Watch(
+            self._connection,
+            self._stub.WatchModels,
+            pb.WatchModelsRequest(name=name, after_sequence=after),
+            read=lambda answer: (answer.sequence, model_event_of(answer)),
+            idle=HEARTBEAT * MISSED_HEARTBEATS,
+            reconnect_for=reconnect_for,
+        )
+        with closing(watch.events()) as events:
+            yield from events
