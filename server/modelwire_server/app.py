@@ -42,6 +42,7 @@ from .orchestration.registration import Registration, Rhythm, own_url, url_of
 from .prediction import Prediction
 from .registry.catalog import ModelCatalog
 from .registry.following import Following
+from .registry.gatekeeper import Gatekeeper
 from .runners import RunnerRegistry
 from .running import Running, ServedRunner
 from .services.registration import Domain
@@ -217,7 +218,13 @@ def assemble(ground: Ground) -> Parts:
         training=training,
         prediction=prediction,
         jobs=JobDesk(database, hub, dispatcher.stop),
-        registry=ModelCatalog(database=database, tree=tree, runners=runners, models=models, following=following),
+        registry=ModelCatalog(
+            database=database,
+            tree=tree,
+            runners=runners,
+            gatekeeper=Gatekeeper(tree=tree, blobs=blobs, prediction=prediction),
+            following=following,
+        ),
         validator=Validator(runners=runners, configs=configs, tree=tree, models=models),
     )
     return Parts(

@@ -181,6 +181,10 @@ class ModelInUse(PreconditionFailed):
     reason = "MODEL_IN_USE"
 
 
+class PromotionRefused(PreconditionFailed):
+    reason = "PROMOTION_REFUSED"
+
+
 class NothingToRollBack(PreconditionFailed):
     reason = "NOTHING_TO_ROLL_BACK"
 

@@ -21,6 +21,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _SchemaRule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SchemaRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SchemaRule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCHEMA_RULE_UNSPECIFIED: _SchemaRule.ValueType  # 0
+    """In any way."""
+    SCHEMA_RULE_COMPATIBLE: _SchemaRule.ValueType  # 1
+    """Whatever could be sent to the version before can be sent to this one, and what callers read of the answer is still there."""
+    SCHEMA_RULE_IDENTICAL: _SchemaRule.ValueType  # 2
+    """Not at all."""
+
+class SchemaRule(_SchemaRule, metaclass=_SchemaRuleEnumTypeWrapper):
+    """How the columns of a version may differ from those of the version before."""
+
+SCHEMA_RULE_UNSPECIFIED: SchemaRule.ValueType  # 0
+"""In any way."""
+SCHEMA_RULE_COMPATIBLE: SchemaRule.ValueType  # 1
+"""Whatever could be sent to the version before can be sent to this one, and what callers read of the answer is still there."""
+SCHEMA_RULE_IDENTICAL: SchemaRule.ValueType  # 2
+"""Not at all."""
+Global___SchemaRule: _TypeAlias = SchemaRule  # noqa: Y015
+
 class _ModelStage:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -126,6 +150,7 @@ class Model(_message.Message):
     LATEST_VERSION_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name: 1 to 100 letters, digits, `-`, `_` and `.`, beginning with a letter or digit. Not a ULID."""
     description: _builtins.str
@@ -148,6 +173,10 @@ class Model(_message.Message):
     def updated_at(self) -> _timestamp_pb2.Timestamp:
         """When anything about it was changed last."""
 
+    @_builtins.property
+    def gate(self) -> Global___PromotionGate:
+        """What a version must keep before an alias is pointed to it. Absent: it must only load."""
+
     def __init__(
         self,
         *,
@@ -158,14 +187,172 @@ class Model(_message.Message):
         latest_version: _builtins.int = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        gate: Global___PromotionGate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "gate", b"gate", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "created_at", b"created_at", "description", b"description", "latest_version", b"latest_version", "name", b"name", "tags", b"tags", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "created_at", b"created_at", "description", b"description", "gate", b"gate", "latest_version", b"latest_version", "name", b"name", "tags", b"tags", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class PromotionGate(_message.Message):
+    """What a version must keep before an alias is pointed to it. What compares with the version that the alias points to now holds
+    nothing against the first one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___MetricBounds: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___MetricBounds | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    METRICS_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    GOLDEN_FIELD_NUMBER: _builtins.int
+    schema: Global___SchemaRule.ValueType
+    """How the columns may differ from those of the version before."""
+    @_builtins.property
+    def metrics(self) -> _containers.MessageMap[_builtins.str, Global___MetricBounds]:
+        """Bounds of metrics, by their names. A version without a metric that has bounds is refused."""
+
+    @_builtins.property
+    def required(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What must be known of the version: any of `algorithm`, `features`, `target`, `metrics`, `framework`, `description`, `signature`."""
+
+    @_builtins.property
+    def golden(self) -> Global___GoldenRows:
+        """Rows that it must predict well."""
+
+    def __init__(
+        self,
+        *,
+        metrics: _abc.Mapping[_builtins.str, Global___MetricBounds] | None = ...,
+        required: _abc.Iterable[_builtins.str] | None = ...,
+        schema: Global___SchemaRule.ValueType = ...,
+        golden: Global___GoldenRows | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["golden", b"golden"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["golden", b"golden", "metrics", b"metrics", "required", b"required", "schema", b"schema"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromotionGate: _TypeAlias = PromotionGate  # noqa: Y015
+
+@_typing.final
+class MetricBounds(_message.Message):
+    """Bounds of a metric."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    MAX_DROP_FIELD_NUMBER: _builtins.int
+    MAX_RISE_FIELD_NUMBER: _builtins.int
+    minimum: _builtins.float
+    """It must be at least this."""
+    maximum: _builtins.float
+    """It must be at most this."""
+    max_drop: _builtins.float
+    """It may be lower than that of the version before by at most this."""
+    max_rise: _builtins.float
+    """It may be higher than that of the version before by at most this."""
+    def __init__(
+        self,
+        *,
+        minimum: _builtins.float | None = ...,
+        maximum: _builtins.float | None = ...,
+        max_drop: _builtins.float | None = ...,
+        max_rise: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_drop", b"_max_drop", "_max_rise", b"_max_rise", "_maximum", b"_maximum", "_minimum", b"_minimum", "max_drop", b"max_drop", "max_rise", b"max_rise", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_drop", b"_max_drop", "_max_rise", b"_max_rise", "_maximum", b"_maximum", "_minimum", b"_minimum", "max_drop", b"max_drop", "max_rise", b"max_rise", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_drop: _TypeAlias = _typing.Literal["max_drop"]  # noqa: Y015
+    _WhichOneofArgType__max_drop: _TypeAlias = _typing.Literal["_max_drop", b"_max_drop"]  # noqa: Y015
+    _WhichOneofReturnType__max_rise: _TypeAlias = _typing.Literal["max_rise"]  # noqa: Y015
+    _WhichOneofArgType__max_rise: _TypeAlias = _typing.Literal["_max_rise", b"_max_rise"]  # noqa: Y015
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_drop) -> _WhichOneofReturnType__max_drop | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_rise) -> _WhichOneofReturnType__max_rise | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+
+Global___MetricBounds: _TypeAlias = MetricBounds  # noqa: Y015
+
+@_typing.final
+class GoldenRows(_message.Message):
+    """Rows that a version must predict: without an error, and without NaN or infinities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_ID_FIELD_NUMBER: _builtins.int
+    MAX_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    MAX_SLOWDOWN_FIELD_NUMBER: _builtins.int
+    MAX_SECONDS_FIELD_NUMBER: _builtins.int
+    dataset_id: _builtins.str
+    """A dataset artifact with the rows. Empty: none."""
+    max_difference: _builtins.float
+    """No number may differ from that of the version before by more than this."""
+    max_slowdown: _builtins.float
+    """It may take at most so many times as long as the version before."""
+    max_seconds: _builtins.float
+    """It may take at most so many seconds."""
+    def __init__(
+        self,
+        *,
+        dataset_id: _builtins.str = ...,
+        max_difference: _builtins.float | None = ...,
+        max_slowdown: _builtins.float | None = ...,
+        max_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_difference", b"_max_difference", "_max_seconds", b"_max_seconds", "_max_slowdown", b"_max_slowdown", "max_difference", b"max_difference", "max_seconds", b"max_seconds", "max_slowdown", b"max_slowdown"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_difference", b"_max_difference", "_max_seconds", b"_max_seconds", "_max_slowdown", b"_max_slowdown", "dataset_id", b"dataset_id", "max_difference", b"max_difference", "max_seconds", b"max_seconds", "max_slowdown", b"max_slowdown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_difference: _TypeAlias = _typing.Literal["max_difference"]  # noqa: Y015
+    _WhichOneofArgType__max_difference: _TypeAlias = _typing.Literal["_max_difference", b"_max_difference"]  # noqa: Y015
+    _WhichOneofReturnType__max_seconds: _TypeAlias = _typing.Literal["max_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_seconds: _TypeAlias = _typing.Literal["_max_seconds", b"_max_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_slowdown: _TypeAlias = _typing.Literal["max_slowdown"]  # noqa: Y015
+    _WhichOneofArgType__max_slowdown: _TypeAlias = _typing.Literal["_max_slowdown", b"_max_slowdown"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_difference) -> _WhichOneofReturnType__max_difference | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_seconds) -> _WhichOneofReturnType__max_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_slowdown) -> _WhichOneofReturnType__max_slowdown | None: ...
+
+Global___GoldenRows: _TypeAlias = GoldenRows  # noqa: Y015
 
 @_typing.final
 class ModelVersion(_message.Message):
@@ -523,6 +710,7 @@ class UpdateModelRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name. Required."""
     description: _builtins.str
@@ -533,6 +721,10 @@ class UpdateModelRequest(_message.Message):
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The new tags. Empty: the tags stay."""
 
+    @_builtins.property
+    def gate(self) -> Global___PromotionGate:
+        """The new gate, as a whole. Absent: it stays; an empty one lets everything pass that loads."""
+
     def __init__(
         self,
         *,
@@ -540,10 +732,11 @@ class UpdateModelRequest(_message.Message):
         description: _builtins.str | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         request_id: _builtins.str = ...,
+        gate: Global___PromotionGate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "gate", b"gate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "name", b"name", "request_id", b"request_id", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "gate", b"gate", "name", b"name", "request_id", b"request_id", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
@@ -861,22 +1054,32 @@ class PromoteModelRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name. Required."""
     version: _builtins.str
     """The version's number, or an alias. Required."""
     alias: _builtins.str
     """The alias: 1 to 50 letters, digits, `-` and `_`, beginning with a letter. Empty means `production`."""
+    dry_run: _builtins.bool
+    """Only checks: the answer has the findings, and nothing is changed."""
+    override: _builtins.str
+    """Why the alias is pointed to the version although it breaks rules of the gate. Recorded in the event. A version that cannot be loaded
+    is refused all the same. Empty: rules are kept.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         version: _builtins.str = ...,
         alias: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        override: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "dry_run", b"dry_run", "name", b"name", "override", b"override", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -884,27 +1087,63 @@ Global___PromoteModelRequest: _TypeAlias = PromoteModelRequest  # noqa: Y015
 
 @_typing.final
 class PromoteModelResponse(_message.Message):
-    """The alias points to the version."""
+    """The alias points to the version, unless it was only checked."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def model(self) -> Global___Model:
         """The model with its aliases."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___GateFinding]:
+        """What was checked."""
 
     def __init__(
         self,
         *,
         model: Global___Model | None = ...,
+        findings: _abc.Iterable[Global___GateFinding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "model", b"model"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PromoteModelResponse: _TypeAlias = PromoteModelResponse  # noqa: Y015
+
+@_typing.final
+class GateFinding(_message.Message):
+    """What one rule of a gate says of a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """The rule: a path within the gate, such as `metrics.accuracy.minimum`."""
+    passed: _builtins.bool
+    """Whether it is kept."""
+    message: _builtins.str
+    """What was found, for people."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "passed", b"passed", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GateFinding: _TypeAlias = GateFinding  # noqa: Y015
 
 @_typing.final
 class RollbackModelRequest(_message.Message):
@@ -1038,6 +1277,7 @@ class WatchModelsResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
     PREVIOUS_VERSION_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its place in the log of all models, from 1; in a heartbeat that of the last event."""
     kind: Global___ModelEventKind.ValueType
@@ -1050,6 +1290,8 @@ class WatchModelsResponse(_message.Message):
     """The alias, if it is about one."""
     previous_version: _builtins.int
     """Where the alias pointed before; 0 if nowhere."""
+    override: _builtins.str
+    """Why rules of the gate were overridden, if they were."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
@@ -1064,10 +1306,11 @@ class WatchModelsResponse(_message.Message):
         version: _builtins.int = ...,
         alias: _builtins.str = ...,
         previous_version: _builtins.int = ...,
+        override: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "kind", b"kind", "name", b"name", "previous_version", b"previous_version", "sequence", b"sequence", "time", b"time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "kind", b"kind", "name", b"name", "override", b"override", "previous_version", b"previous_version", "sequence", b"sequence", "time", b"time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

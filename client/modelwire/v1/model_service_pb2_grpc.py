@@ -174,9 +174,9 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PromoteModel(self, request, context):
-        """Points an alias to a version, once the version was loaded and warmed up: a model that cannot be loaded is never promoted, and
-        predictions go on with the old one until the new one is ready. Fails with MODEL_NOT_FOUND, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED,
-        CONTENT_CORRUPTED, INVALID_FIELD.
+        """Points an alias to a version that passes the model's gate. It is loaded and tried out first, and predictions go on with the old one
+        meanwhile; whatever is wrong with it leaves everything as it was. Fails with MODEL_NOT_FOUND, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED,
+        CONTENT_CORRUPTED, INVALID_FIELD, and with PROMOTION_REFUSED, whose BadRequest names each rule that is broken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,9 +58,9 @@ class ModelServiceStub:
     DeleteModelVersion: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelVersionRequest, _model_service_pb2.DeleteModelVersionResponse]
     """Forgets a version; its artifact stays. Fails with MODEL_NOT_FOUND, and with MODEL_IN_USE while an alias points to it."""
     PromoteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PromoteModelRequest, _model_service_pb2.PromoteModelResponse]
-    """Points an alias to a version, once the version was loaded and warmed up: a model that cannot be loaded is never promoted, and
-    predictions go on with the old one until the new one is ready. Fails with MODEL_NOT_FOUND, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED,
-    CONTENT_CORRUPTED, INVALID_FIELD.
+    """Points an alias to a version that passes the model's gate. It is loaded and tried out first, and predictions go on with the old one
+    meanwhile; whatever is wrong with it leaves everything as it was. Fails with MODEL_NOT_FOUND, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED,
+    CONTENT_CORRUPTED, INVALID_FIELD, and with PROMOTION_REFUSED, whose BadRequest names each rule that is broken.
     """
     RollbackModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RollbackModelRequest, _model_service_pb2.RollbackModelResponse]
     """Points an alias to the version that it pointed to before. Fails with MODEL_NOT_FOUND, and with NOTHING_TO_ROLL_BACK if the alias
@@ -103,9 +103,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     DeleteModelVersion: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelVersionRequest, _model_service_pb2.DeleteModelVersionResponse]  # type: ignore[assignment]
     """Forgets a version; its artifact stays. Fails with MODEL_NOT_FOUND, and with MODEL_IN_USE while an alias points to it."""
     PromoteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PromoteModelRequest, _model_service_pb2.PromoteModelResponse]  # type: ignore[assignment]
-    """Points an alias to a version, once the version was loaded and warmed up: a model that cannot be loaded is never promoted, and
-    predictions go on with the old one until the new one is ready. Fails with MODEL_NOT_FOUND, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED,
-    CONTENT_CORRUPTED, INVALID_FIELD.
+    """Points an alias to a version that passes the model's gate. It is loaded and tried out first, and predictions go on with the old one
+    meanwhile; whatever is wrong with it leaves everything as it was. Fails with MODEL_NOT_FOUND, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED,
+    CONTENT_CORRUPTED, INVALID_FIELD, and with PROMOTION_REFUSED, whose BadRequest names each rule that is broken.
     """
     RollbackModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RollbackModelRequest, _model_service_pb2.RollbackModelResponse]  # type: ignore[assignment]
     """Points an alias to the version that it pointed to before. Fails with MODEL_NOT_FOUND, and with NOTHING_TO_ROLL_BACK if the alias
@@ -205,9 +205,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.PromoteModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.PromoteModelResponse, _abc.Awaitable[_model_service_pb2.PromoteModelResponse]]:
-        """Points an alias to a version, once the version was loaded and warmed up: a model that cannot be loaded is never promoted, and
-        predictions go on with the old one until the new one is ready. Fails with MODEL_NOT_FOUND, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED,
-        CONTENT_CORRUPTED, INVALID_FIELD.
+        """Points an alias to a version that passes the model's gate. It is loaded and tried out first, and predictions go on with the old one
+        meanwhile; whatever is wrong with it leaves everything as it was. Fails with MODEL_NOT_FOUND, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED,
+        CONTENT_CORRUPTED, INVALID_FIELD, and with PROMOTION_REFUSED, whose BadRequest names each rule that is broken.
         """
 
     @_abc_1.abstractmethod

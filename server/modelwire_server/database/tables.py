@@ -105,6 +105,8 @@ models = Table(
     Column("name", String(100), nullable=False, unique=True),
     Column("description", Text, nullable=False),
     Column("tags", JSON, nullable=False),
+    # What a version must keep before an alias is pointed to it; empty if nothing.
+    Column("gate", JSON, nullable=False),
     # Versions are counted here, so that a number is never given twice.
     Column("last_version", Integer, nullable=False),
     Column("created_at", UtcTime, nullable=False),
@@ -147,6 +149,7 @@ model_events = Table(
     Column("version", Integer, nullable=False),
     Column("alias", String(50), nullable=False),
     Column("previous", Integer, nullable=False),
+    Column("override", Text, nullable=False),
 )
 
 # Who answers predictions by name, up to which event each has taken notice, and until when it is believed to live without a sign.

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ..artifacts.model import Artifact
@@ -10,8 +11,8 @@ from ..artifacts.tree import ArtifactTree
 from ..clock import new_id, now
 from ..database.engine import Database, Transaction
 from ..database.once import once
-from ..errors import ModelInUse, ModelNotFound, NothingToRollBack
-from ..inference.models import ModelCache, find_model
+from ..errors import FieldViolation, ModelInUse, ModelNotFound, NothingToRollBack, PromotionRefused
+from ..inference.models import find_model
 from ..jobs import store as jobs
 from ..jobs.model import EventKind
 from ..paging import Page, PageRequest
@@ -19,6 +20,8 @@ from ..rules import check_tags, require
 from ..runners import RunnerRegistry
 from . import store
 from .following import Following
+from .gate import Finding, Gate
+from .gatekeeper import Gatekeeper
 from .model import (
     PRODUCTION,
     VERSION,
@@ -53,34 +56,53 @@ class NewVersion:
     request_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """A model after a promotion, or a try, and what its gate found."""
+
+    model: RegisteredModel
+    findings: Sequence[Finding]
+
+
+class _Moved(Exception):
+    """An alias points elsewhere by now."""
+
+
 class ModelCatalog:
     """Registers models under names, moves aliases, and tells of it."""
 
     def __init__(
-        self, *, database: Database, tree: ArtifactTree, runners: RunnerRegistry, models: ModelCache, following: Following
+        self,
+        *,
+        database: Database,
+        tree: ArtifactTree,
+        runners: RunnerRegistry,
+        gatekeeper: Gatekeeper,
+        following: Following,
     ) -> None:
         self._database = database
         self._tree = tree
         self._runners = runners
-        self._models = models
+        self._gatekeeper = gatekeeper
         self._following = following
 
     async def register(self, new: NewVersion) -> ModelVersion:
-        """Registers a version; the name comes into being with its first. Raises InvalidField, ModelNotFound, NotAModel,
-        RequestIdReused; with an alias, as promote() does."""
+        """Registers a version, and then points an alias to it if one is named; the name comes into being with its first version. Raises
+        InvalidField, ModelNotFound, NotAModel, RequestIdReused, and as promote() does."""
         require([*check_name("name", new.name), *check_tags(new.tags), *(check_alias("alias", new.alias) if new.alias else [])])
         facts = await self._facts(await find_model(self._tree, new.artifact_id), new.facts)
-        if new.alias:
-            await self._models.get(new.artifact_id)
-        document = [new.name, new.artifact_id, repr(new.facts), new.description, new.tags, new.stage, new.alias]
+        document = [new.name, new.artifact_id, repr(new.facts), new.description, new.tags, new.stage]
 
-        def register(tx: Transaction) -> tuple[ModelVersion, int]:
+        def register(tx: Transaction) -> ModelVersion:
             store.lock(tx)
             answer = once(tx, "model.register", new.request_id, document, lambda: self._insert(tx, new, facts))
-            return _version(tx, new.name, str(answer["version"])), answer["sequence"]
+            return _version(tx, new.name, str(answer["version"]))
 
-        version, sequence = await self._database.write(register)
-        await self._told(sequence, moved=bool(new.alias))
+        version = await self._database.write(register)
+        self._following.notice()
+        if new.alias:
+            await self.promote(new.name, str(version.version), new.alias)
+            version = await self.version(new.name, str(version.version))
         return version
 
     async def get(self, name: str) -> RegisteredModel:
@@ -93,18 +115,28 @@ class ModelCatalog:
         return await self._database.read(lambda tx: store.list_page(tx, request, tags=tags))
 
     async def update(
-        self, name: str, *, description: str | None = None, tags: Sequence[str] = (), request_id: str = ""
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        gate: Gate | None = None,
+        request_id: str = "",
     ) -> RegisteredModel:
-        """Changes what is given: None and no tags mean that they stay. Raises ModelNotFound, InvalidField, RequestIdReused."""
+        """Changes what is given: None and no tags mean that they stay. Raises ModelNotFound, InvalidField, RequestIdReused; of golden rows
+        that are none as Gatekeeper.rows() does."""
         require(check_tags(tags))
+        if gate is not None and gate.golden.dataset_id:
+            await self._gatekeeper.rows(gate.golden.dataset_id)
 
         def change(tx: Transaction) -> dict[str, Any]:
             old = _get(tx, name)
             described = old.description if description is None else description
-            store.update(tx, old, description=described, tags=tags or old.tags)
-            return {"sequence": store.tell(tx, ModelEventKind.UPDATED, name).sequence}
+            document = old.gate if gate is None else asdict(gate)
+            store.update(tx, old, description=described, tags=tags or old.tags, gate=document)
+            return {"sequence": store.tell(tx, ModelEventKind.UPDATED, name)}
 
-        document = [name, description, list(tags)]
+        document = [name, description, list(tags), repr(gate)]
         await self._change(lambda tx: once(tx, "model.update", request_id, document, lambda: change(tx))["sequence"])
         return await self.get(name)
 
@@ -113,7 +145,7 @@ class ModelCatalog:
 
         def delete(tx: Transaction) -> int:
             store.delete(tx, _get(tx, name))
-            return store.tell(tx, ModelEventKind.DELETED, name).sequence
+            return store.tell(tx, ModelEventKind.DELETED, name)
 
         await self._change(delete, moves=True)
 
@@ -145,7 +177,7 @@ class ModelCatalog:
             described = old.description if description is None else description
             labelled = old.stage if stage is None else stage
             store.update_version(tx, old, description=described, tags=tags or old.tags, stage=labelled)
-            return {"sequence": store.tell(tx, ModelEventKind.UPDATED, name, version=old.version).sequence}
+            return {"sequence": store.tell(tx, ModelEventKind.UPDATED, name, version=old.version)}
 
         document = [name, version, description, list(tags), stage]
         await self._change(lambda tx: once(tx, "model-version.update", request_id, document, lambda: change(tx))["sequence"])
@@ -161,37 +193,47 @@ class ModelCatalog:
                 message = f"{name}/{found.version} cannot be forgotten while an alias points to it: {pointing}"
                 raise ModelInUse(message, model=f"{name}/{found.version}", aliases=pointing)
             store.delete_version(tx, found)
-            return store.tell(tx, ModelEventKind.VERSION_DELETED, name, version=found.version).sequence
+            return store.tell(tx, ModelEventKind.VERSION_DELETED, name, version=found.version)
 
         await self._change(delete, moves=True)
 
-    async def promote(self, name: str, version: str, alias: str = PRODUCTION) -> RegisteredModel:
-        """Points an alias to a version, or to where another alias points, once that is loaded here. When this returns, no prediction is
-        answered from where the alias pointed before. Raises InvalidField, ModelNotFound, and what loading raises."""
+    async def promote(
+        self, name: str, version: str, alias: str = PRODUCTION, *, override: str = "", dry_run: bool = False
+    ) -> Promoted:
+        """Points an alias to a version, or to where another alias points, if it passes the model's gate. When this returns, no prediction
+        is answered from where the alias pointed before. With `dry_run` it is only checked; with `override`, which says why, rules do
+        not count. Raises InvalidField, ModelNotFound, PromotionRefused, and what loading raises."""
         require_named("name", name, alias)
-        chosen = await self.version(name, version)
-        await self._models.get(chosen.artifact_id)
-
-        def promote(tx: Transaction) -> int:
-            # It may have been forgotten meanwhile.
-            _version(tx, name, str(chosen.version))
-            return self._point(tx, _get(tx, name), alias, chosen.version)
-
-        await self._change(promote, moves=True)
-        return await self.get(name)
+        while True:
+            model, chosen = await self.get(name), await self.version(name, version)
+            current = model.aliases.get(alias, 0)
+            before = await self.version(name, str(current)) if current not in (0, chosen.version) else None
+            found = await self._gatekeeper.check(Gate.from_json(model.gate), chosen, before)
+            broken = [finding for finding in found if not finding.passed]
+            if dry_run:
+                return Promoted(model, found)
+            if broken and not override:
+                raise _refused(chosen, alias, broken)
+            try:
+                await self._change(
+                    partial(self._point, name, alias, chosen.version, current, override if broken else ""), moves=True
+                )
+            except _Moved:
+                # Somebody else was faster: it is another version that this one is to be compared with.
+                continue
+            return Promoted(await self.get(name), found)
 
     async def roll_back(self, name: str, alias: str = PRODUCTION) -> RegisteredModel:
         """Points an alias to the version before. Raises ModelNotFound, NothingToRollBack, and what loading raises."""
         before = await self._database.read(lambda tx: self._before(tx, name, alias))
-        await self._models.get(before.artifact_id)
+        await self._gatekeeper.check(Gate(), before, None)
 
         def roll_back(tx: Transaction) -> int:
             model, version = _get(tx, name), self._before(tx, name, alias)
             history = store.history_of(tx, model, alias)
             store.point(tx, model, alias, version.version, history[: history.index(version.version)])
             previous = model.aliases.get(alias, 0)
-            told = store.tell(tx, ModelEventKind.ROLLED_BACK, name, version=version.version, alias=alias, previous=previous)
-            return told.sequence
+            return store.tell(tx, ModelEventKind.ROLLED_BACK, name, version=version.version, alias=alias, previous=previous)
 
         await self._change(roll_back, moves=True)
         return await self.get(name)
@@ -204,7 +246,7 @@ class ModelCatalog:
             if alias not in model.aliases:
                 raise ModelNotFound(f"the model {name} has no alias {alias}", model=f"{name}@{alias}")
             store.remove_alias(tx, model, alias)
-            return store.tell(tx, ModelEventKind.ALIAS_REMOVED, name, alias=alias, previous=model.aliases[alias]).sequence
+            return store.tell(tx, ModelEventKind.ALIAS_REMOVED, name, alias=alias, previous=model.aliases[alias])
 
         await self._change(remove, moves=True)
 
@@ -233,11 +275,9 @@ class ModelCatalog:
             store.lock(tx)
             return change(tx)
 
-        await self._told(await self._database.write(locked), moved=moves)
-
-    async def _told(self, sequence: int, *, moved: bool) -> None:
+        sequence = await self._database.write(locked)
         self._following.notice()
-        if moved:
+        if moves:
             await self._following.everywhere(sequence)
 
     def _insert(self, tx: Transaction, new: NewVersion, facts: Facts) -> dict[str, Any]:
@@ -259,19 +299,20 @@ class ModelCatalog:
             created_at=time,
         )
         store.insert_version(tx, model, version)
-        sequence = store.tell(tx, ModelEventKind.REGISTERED, new.name, version=number).sequence
-        if new.alias:
-            sequence = self._point(tx, model, new.alias, number)
-        return {"version": number, "sequence": sequence}
+        store.tell(tx, ModelEventKind.REGISTERED, new.name, version=number)
+        return {"version": number}
 
-    def _point(self, tx: Transaction, model: RegisteredModel, alias: str, number: int) -> int:
+    def _point(self, name: str, alias: str, number: int, current: int, override: str, tx: Transaction) -> int:
+        model, version = _get(tx, name), _version(tx, name, str(number))
         previous = model.aliases.get(alias, 0)
+        if previous != current:
+            raise _Moved
         if previous == number:
             return store.last_sequence(tx)
-        history = store.history_of(tx, model, alias)
-        store.point(tx, model, alias, number, [*history, *([previous] if previous else [])][-LONGEST_HISTORY:])
-        told = store.tell(tx, ModelEventKind.PROMOTED, model.name, version=number, alias=alias, previous=previous)
-        return told.sequence
+        history = [*store.history_of(tx, model, alias), *([previous] if previous else [])]
+        store.point(tx, model, alias, number, history[-LONGEST_HISTORY:])
+        about = {"version": version.version, "alias": alias, "previous": previous, "override": override}
+        return store.tell(tx, ModelEventKind.PROMOTED, name, **about)
 
     def _before(self, tx: Transaction, name: str, alias: str) -> ModelVersion:
         """The last version that the alias pointed to before and that is still there."""
@@ -318,6 +359,14 @@ def _version(tx: Transaction, name: str, version: str) -> ModelVersion:
     if found is None:
         raise ModelNotFound(f"the model {name} has no version {version}", model=f"{name}/{version}")
     return found
+
+
+def _refused(version: ModelVersion, alias: str, broken: Sequence[Finding]) -> PromotionRefused:
+    violations = [FieldViolation(finding.rule, finding.message) for finding in broken]
+    more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+    message = f"{version.name}/{version.version} does not pass the gate to {alias}: {broken[0].message}{more}"
+    rules = ",".join(finding.rule for finding in broken)
+    return PromotionRefused(message, violations=violations, model=f"{version.name}/{version.version}", rules=rules)
 
 
 async def _comes(news: asyncio.Event, within: float) -> bool:

@@ -40,7 +40,7 @@ class ModelEventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredModel:
-    """A name and what it stands for. `aliases` tells the version that each alias points to."""
+    """A name and what it stands for. `aliases` tells the version that each alias points to, `gate` is the document of a Gate."""
 
     id: str
     name: str
@@ -48,6 +48,7 @@ class RegisteredModel:
     tags: tuple[str, ...]
     aliases: Mapping[str, int]
     last_version: int
+    gate: Mapping[str, Any]
     created_at: datetime
     updated_at: datetime
 
@@ -84,7 +85,8 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEvent:
-    """An entry in the log of the registry. `previous` is where the alias pointed before; 0 means nowhere."""
+    """An entry in the log of the registry. `previous` is where the alias pointed before; 0 means nowhere. `override` is why rules of the
+    gate did not count, if they did not."""
 
     sequence: int
     time: datetime
@@ -93,6 +95,7 @@ class ModelEvent:
     version: int = 0
     alias: str = ""
     previous: int = 0
+    override: str = ""
 
 
 @dataclass(frozen=True, slots=True)

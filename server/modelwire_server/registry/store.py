@@ -3,7 +3,7 @@
 Whatever changes the registry takes its lock first: events are numbered without gaps, and nobody sees a later one before an earlier.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,12 +49,22 @@ def list_page(tx: Transaction, page: PageRequest, *, tags: Sequence[str] = ()) -
 
 
 def insert(tx: Transaction, name: str, time: datetime) -> None:
-    row = {"id": new_id(), "name": name, "description": "", "tags": [], "last_version": 0, "created_at": time, "updated_at": time}
+    row = {
+        "id": new_id(),
+        "name": name,
+        "description": "",
+        "tags": [],
+        "gate": {},
+        "last_version": 0,
+        "created_at": time,
+        "updated_at": time,
+    }
     tx.execute(sa.insert(models), row)
 
 
-def update(tx: Transaction, model: RegisteredModel, *, description: str, tags: Sequence[str]) -> None:
-    tx.execute(sa.update(models).where(models.c.id == model.id).values(description=description, tags=list(tags), updated_at=now()))
+def update(tx: Transaction, model: RegisteredModel, *, description: str, tags: Sequence[str], gate: Mapping[str, Any]) -> None:
+    values = {"description": description, "tags": list(tags), "gate": gate, "updated_at": now()}
+    tx.execute(sa.update(models).where(models.c.id == model.id).values(**values))
 
 
 def delete(tx: Transaction, model: RegisteredModel) -> None:
@@ -127,13 +137,13 @@ def remove_alias(tx: Transaction, model: RegisteredModel, alias: str) -> None:
     tx.execute(sa.delete(aliases).where(aliases.c.model_id == model.id, aliases.c.alias == alias))
 
 
-def tell(tx: Transaction, kind: ModelEventKind, name: str, *, version: int = 0, alias: str = "", previous: int = 0) -> ModelEvent:
-    """Adds to the log, and tells the other servers. The caller has the lock."""
+def tell(tx: Transaction, kind: ModelEventKind, name: str, **about: Any) -> int:
+    """Adds to the log, tells the other servers, and returns the number of the event; `about` are fields of ModelEvent. The caller has the
+    lock."""
     sequence = last_sequence(tx) + 1
-    event = ModelEvent(sequence=sequence, time=now(), kind=kind, name=name, version=version, alias=alias, previous=previous)
-    tx.execute(sa.insert(events), asdict(event))
+    tx.execute(sa.insert(events), asdict(ModelEvent(sequence=sequence, time=now(), kind=kind, name=name, **about)))
     notify(tx, Topic.MODELS, str(sequence))
-    return event
+    return sequence
 
 
 def last_sequence(tx: Transaction) -> int:

@@ -10,6 +10,7 @@ from modelwire.v1.model_service_pb2_grpc import ModelServiceServicer
 from ..clock import now
 from ..interceptors.around import Context
 from ..registry.catalog import ModelCatalog, NewVersion
+from ..registry.gate import Gate
 from ..registry.model import (
     PRODUCTION,
     VERSION,
@@ -23,6 +24,7 @@ from ..registry.model import (
     check_name,
 )
 from .checks import Findings
+from .gates import gate_message, gate_of
 from .messages import timestamp
 from .values import struct_of
 
@@ -66,7 +68,8 @@ class ModelServicer(ModelServiceServicer):
         asked = _Asked(request)
         description, tags = asked.description(request), asked.findings.tags(request.tags)
         request_id = asked.findings.request_id(request.request_id)
-        model = await self._models.update(asked.settled(), description=description, tags=tags, request_id=request_id)
+        gate = gate_of(request.gate, asked.findings) if request.HasField("gate") else None
+        model = await self._models.update(asked.settled(), description=description, tags=tags, gate=gate, request_id=request_id)
         return pb.UpdateModelResponse(model=model_message(model))
 
     async def DeleteModel(self, request: pb.DeleteModelRequest, context: Context) -> pb.DeleteModelResponse:
@@ -107,7 +110,10 @@ class ModelServicer(ModelServiceServicer):
     async def PromoteModel(self, request: pb.PromoteModelRequest, context: Context) -> pb.PromoteModelResponse:
         asked = _Asked(request)
         version, alias = asked.version(request.version), asked.alias("alias", request.alias or PRODUCTION)
-        return pb.PromoteModelResponse(model=model_message(await self._models.promote(asked.settled(), version, alias)))
+        override = asked.findings.text("override", request.override, LONGEST_DESCRIPTION)
+        done = await self._models.promote(asked.settled(), version, alias, override=override, dry_run=request.dry_run)
+        findings = [pb.GateFinding(rule=one.rule, passed=one.passed, message=one.message) for one in done.findings]
+        return pb.PromoteModelResponse(model=model_message(done.model), findings=findings)
 
     async def RollbackModel(self, request: pb.RollbackModelRequest, context: Context) -> pb.RollbackModelResponse:
         asked = _Asked(request)
@@ -204,6 +210,7 @@ def model_message(model: RegisteredModel) -> pb.Model:
         tags=model.tags,
         aliases=model.aliases,
         latest_version=model.last_version,
+        gate=gate_message(Gate.from_json(model.gate)) if model.gate else None,
         created_at=timestamp(model.created_at),
         updated_at=timestamp(model.updated_at),
     )
@@ -243,4 +250,5 @@ def event_message(event: ModelEvent | int) -> pb.WatchModelsResponse:
         version=event.version,
         alias=event.alias,
         previous_version=event.previous,
+        override=event.override,
     )

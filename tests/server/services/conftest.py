@@ -43,6 +43,7 @@ from modelwire_server.metrics import ServerMetrics
 from modelwire_server.prediction import Prediction
 from modelwire_server.registry.catalog import ModelCatalog
 from modelwire_server.registry.following import Following
+from modelwire_server.registry.gatekeeper import Gatekeeper
 from modelwire_server.runners import RunnerRegistry
 from modelwire_server.services.health import Health
 from modelwire_server.services.registration import Domain, add_services, server_interceptors, server_options
@@ -140,16 +141,25 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
     models = ModelCache(tree=tree, blobs=blobs, runners=registry, max_bytes=1 << 30)
     following = Following(database)
     executor = LocalExecutor(targets)
-    predictor = Predictor(rules=LaneRules(threads=2, max_waiting=100), scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2))
+    predictor = Predictor(
+        rules=LaneRules(threads=2, max_waiting=100), scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2)
+    )
+    prediction = Prediction(runners=registry, tree=tree, blobs=blobs, queue=queue, models=models, predictor=predictor)
     domain = Domain(
         runners=registry,
         configs=configs,
         tree=tree,
         blobs=blobs,
         training=Training(runners=registry, configs=configs, tree=tree, blobs=blobs, queue=queue),
-        prediction=Prediction(runners=registry, tree=tree, blobs=blobs, queue=queue, models=models, predictor=predictor),
+        prediction=prediction,
         jobs=JobDesk(database, hub, lambda job_id: None),
-        registry=ModelCatalog(database=database, tree=tree, runners=registry, models=models, following=following),
+        registry=ModelCatalog(
+            database=database,
+            tree=tree,
+            runners=registry,
+            gatekeeper=Gatekeeper(tree=tree, blobs=blobs, prediction=prediction),
+            following=following,
+        ),
         validator=Validator(runners=registry, configs=configs, tree=tree, models=models),
     )
     server = grpc.aio.server(interceptors=server_interceptors(settings, metrics), options=server_options(settings))

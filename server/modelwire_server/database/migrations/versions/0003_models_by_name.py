@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("alias", sa.String(length=50), nullable=False),
         sa.Column("previous", sa.Integer(), nullable=False),
+        sa.Column("override", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("sequence", name=op.f("pk_model_events")),
     )
     with op.batch_alter_table("model_events", schema=None) as batch_op:
@@ -37,6 +38,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("tags", sa.JSON(), nullable=False),
+        sa.Column("gate", sa.JSON(), nullable=False),
         sa.Column("last_version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
