@@ -109,8 +109,8 @@ func runCalls(mode string, o Options, requests Requests, watch *Watch) error {
 	return nil
 }
 
-// A Call sends the request of this number by way of the connection of a worker, and returns the answer.
-type Call func(ctx context.Context, worker, request int) ([]byte, error)
+// A Call sends the request of this number by way of the connection of a worker, and returns the messages of the answer.
+type Call func(ctx context.Context, worker, request int) ([][]byte, error)
 
 func caller(mode string, o Options, requests Requests) (Call, error) {
 	switch mode {

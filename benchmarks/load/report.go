@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -22,7 +23,7 @@ type Report struct {
 	Skipped   int64              `json:"skipped"`
 	// Cores that the generator itself kept busy.
 	Cores float64 `json:"cores"`
-	// The last answer to each of the requests.
+	// The last answer to each of the requests, its messages one after the other.
 	Answers map[int][]byte `json:"answers"`
 }
 
@@ -48,7 +49,7 @@ func (w *Watch) report() Report {
 			outcomes[name] = joined(outcomes[name], part)
 		}
 		for request, answer := range notes.answers {
-			answers[request] = answer
+			answers[request] = bytes.Join(answer, nil)
 		}
 	}
 	report := Report{Seconds: seconds, Outcomes: map[string]Summary{}, Skipped: w.skipped, Cores: w.cores(), Answers: answers}

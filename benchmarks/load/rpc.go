@@ -48,17 +48,17 @@ func unaryCalls(o Options, requests Requests) (Call, error) {
 		return nil, fmt.Errorf("load: a unary request is one message")
 	}
 	connections, err := connect(o)
-	return func(ctx context.Context, worker, request int) ([]byte, error) {
+	return func(ctx context.Context, worker, request int) ([][]byte, error) {
 		var answer []byte
 		err := connections[worker%len(connections)].Invoke(ctx, o.Method, &requests.groups[request][0], &answer)
-		return answer, err
+		return [][]byte{answer}, err
 	}, err
 }
 
-// exchanges opens a stream for each request, sends its messages while it takes what comes back, and returns the last of that.
+// exchanges opens a stream for each request, sends its messages and takes meanwhile what comes back.
 func exchanges(o Options, requests Requests) (Call, error) {
 	connections, err := connect(o)
-	return func(ctx context.Context, worker, request int) ([]byte, error) {
+	return func(ctx context.Context, worker, request int) ([][]byte, error) {
 		stream, err := connections[worker%len(connections)].NewStream(ctx, bothWays, o.Method)
 		if err != nil {
 			return nil, err
@@ -82,17 +82,17 @@ func send(stream grpc.ClientStream, messages [][]byte) bool {
 	return true
 }
 
-func drain(stream grpc.ClientStream) ([]byte, error) {
-	var last []byte
+func drain(stream grpc.ClientStream) ([][]byte, error) {
+	var messages [][]byte
 	for {
 		var message []byte
 		switch err := stream.RecvMsg(&message); err {
 		case nil:
-			last = message
+			messages = append(messages, message)
 		case io.EOF:
-			return last, nil
+			return messages, nil
 		default:
-			return last, err
+			return messages, err
 		}
 	}
 }

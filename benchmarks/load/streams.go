@@ -91,7 +91,7 @@ func take(stream grpc.ClientStream, o Options, calls *openCalls, room chan struc
 		if !known {
 			return errUnknownCall
 		}
-		notes.add(call.begun, time.Now(), call.request, answer, nil)
+		notes.add(call.begun, time.Now(), call.request, [][]byte{answer}, nil)
 		room <- struct{}{}
 	}
 }

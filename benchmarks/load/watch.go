@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// Larger answers are not given back.
-const largestSample = 1 << 16
-
 // A Watch knows what time counts, and collects what the workers note.
 type Watch struct {
 	started time.Time
@@ -24,7 +21,7 @@ type Watch struct {
 type Notes struct {
 	watch    *Watch
 	outcomes map[string]*outcome
-	answers  map[int][]byte
+	answers  map[int][][]byte
 }
 
 type outcome struct {
@@ -45,21 +42,21 @@ func (w *Watch) over() bool { return !time.Now().Before(w.end) }
 func (w *Watch) skip() { atomic.AddInt64(&w.skipped, 1) }
 
 func (w *Watch) notes() *Notes {
-	notes := &Notes{watch: w, outcomes: map[string]*outcome{}, answers: map[int][]byte{}}
+	notes := &Notes{watch: w, outcomes: map[string]*outcome{}, answers: map[int][][]byte{}}
 	w.guard.Lock()
 	defer w.guard.Unlock()
 	w.all = append(w.all, notes)
 	return notes
 }
 
-func (n *Notes) add(begun, ended time.Time, request int, answer []byte, err error) {
+func (n *Notes) add(begun, ended time.Time, request int, answer [][]byte, err error) {
 	if ended.Before(n.watch.begin) || ended.After(n.watch.end) {
 		return
 	}
 	name := "OK"
 	if err != nil {
 		name = nameOf(err)
-	} else if len(answer) <= largestSample {
+	} else {
 		n.answers[request] = answer
 	}
 	n.outcome(name).add(ended.Sub(begun), int(ended.Sub(n.watch.begin)/n.watch.slice), err)

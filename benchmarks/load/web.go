@@ -15,7 +15,7 @@ func (s statusError) Error() string { return fmt.Sprintf("HTTP %d", int(s)) }
 // posts sends requests by HTTP/1.1 on connections that stay open, one for each call in flight.
 func posts(o Options, requests Requests) (Call, error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConns: 0, MaxIdleConnsPerHost: mostOpen, DisableCompression: true}}
-	return func(ctx context.Context, _, request int) ([]byte, error) {
+	return func(ctx context.Context, _, request int) ([][]byte, error) {
 		body := bytes.NewReader(requests.groups[request][0])
 		message, err := http.NewRequestWithContext(ctx, http.MethodPost, o.Target, body)
 		if err != nil {
@@ -31,6 +31,6 @@ func posts(o Options, requests Requests) (Call, error) {
 		if err == nil && answer.StatusCode != http.StatusOK {
 			err = statusError(answer.StatusCode)
 		}
-		return content, err
+		return [][]byte{content}, err
 	}, nil
 }

@@ -12,9 +12,11 @@ from .peer import Peer
 from .peers import ALL
 from .results import show, write
 from .scenarios import Plan, Scenario
+from .scenarios.frames import frames
+from .scenarios.streams import streams
 from .scenarios.unary import unary
 
-SCENARIOS: dict[str, Scenario] = {"unary": unary}
+SCENARIOS: dict[str, Scenario] = {"unary": unary, "streams": streams, "frames": frames}
 
 program = typer.Typer(add_completion=False, no_args_is_help=False)
 

@@ -45,6 +45,8 @@ class Report:
     cores: float
     skipped: int
     outcomes: dict[str, Outcome]
+    # The most memory of the server, where it was looked at.
+    peak_bytes: int = 0
 
     @property
     def ok(self) -> Outcome:

@@ -19,7 +19,7 @@ from .process import Processes, free_port, running
 from .work import Work, WrongAnswerError, ask
 
 SERVERS = Path(__file__).parent / "servers"
-START_SECONDS = 120
+START_SECONDS = 90
 
 Answer = TypeVar("Answer")
 
@@ -60,8 +60,12 @@ class Question:
         return [(self.rows[n : n + 1], [int(self.expected[n])]) for n in range(len(self.rows))]
 
 
+# What is asked of a server in a scenario, by the name of the line in the tables.
+Works = Mapping[str, Work]
+
+
 class Peer(ABC):
-    """A server next to which modelwire is put, or modelwire itself. `subjects` are the lines that it has in the tables."""
+    """A server next to which modelwire is put, or modelwire itself."""
 
     name: ClassVar[str]
     # The file of its requirements, and the package whose version is shown; empty for what runs in the project's own environment.
@@ -76,9 +80,20 @@ class Peer(ABC):
     def variables(self, place: Place) -> Mapping[str, str]:
         return {}
 
-    @abstractmethod
-    def subjects(self, place: Place, question: Question) -> Mapping[str, Work]:
-        """Every way in which the server is asked for the rows one by one."""
+    def calls(self, place: Place, question: Question) -> Works:
+        """The rows one by one, a call for each."""
+        return {}
+
+    def streams(self, place: Place, question: Question) -> Works:
+        """The rows one by one, as messages on streams that stay open."""
+        return {}
+
+    # The forms in which the server takes a large frame.
+    forms: ClassVar[Sequence[str]] = ()
+
+    def frame(self, place: Place, question: Question, form: str) -> Work:
+        """All rows at once."""
+        raise NotImplementedError
 
     def version(self) -> str:
         return version_in(self.environment, self.package) if self.environment else ""
@@ -90,20 +105,21 @@ class Running:
 
     place: Place
     processes: Processes
-    subjects: Mapping[str, Work]
+    works: Works
 
 
 @contextmanager
-def started(peer: Peer, question: Question) -> Iterator[Running]:
-    """The server, once all its subjects have answered every row rightly. Raises NotRunningError, NotInstalledError, WrongAnswerError."""
+def started(peer: Peer, columns: int, works: Callable[[Place], Works]) -> Iterator[Running]:
+    """The server, once it has answered all that it will be asked for, and rightly. Raises NotRunningError, NotInstalledError,
+    WrongAnswerError."""
     with tempfile.TemporaryDirectory(dir=BENCH, prefix=f"{peer.name.split()[0]}-", ignore_cleanup_errors=True) as folder:
-        place = Place(python_of(peer.environment), Path(folder), question.columns)
+        place = Place(python_of(peer.environment), Path(folder), columns)
         command = peer.command(place)
         with running(command, place.folder / "log", peer.variables(place), place.folder) as processes:
-            subjects = _until(lambda: peer.subjects(place, question), processes)
-            for work in subjects.values():
+            asked = _until(lambda: works(place), processes)
+            for work in asked.values():
                 _until(lambda work=work: ask(work), processes)  # type: ignore[misc]
-            yield Running(place, processes, subjects)
+            yield Running(place, processes, asked)
 
 
 def _until(act: Callable[[], Answer], processes: Processes) -> Answer:
@@ -117,5 +133,11 @@ def _until(act: Callable[[], Answer], processes: Processes) -> Answer:
             raise
         except (OSError, urllib.error.URLError, grpc.RpcError) as error:
             if time.monotonic() > end:
-                raise NotRunningError(f"no answer within {START_SECONDS} s: {str(error).splitlines()[0]}") from error
+                raise NotRunningError(f"no answer within {START_SECONDS} s: {_told(error)}") from error
         time.sleep(0.2)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, grpc.Call):
+        return f"{error.code().name}: {error.details()}"
+    return str(error).splitlines()[0]

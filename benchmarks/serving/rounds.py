@@ -2,7 +2,7 @@
 
 import statistics
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -11,7 +11,7 @@ from rich.console import Console
 from .environment import NotInstalledError
 from .load import Report
 from .machine import busy
-from .peer import NotRunningError, Peer, Question, Running, started
+from .peer import NotRunningError, Peer, Place, Running, Works, started
 from .process import ServerEndedError
 from .work import WrongAnswerError
 
@@ -25,8 +25,17 @@ TROUBLES = (
     subprocess.CalledProcessError,
 )
 
-# What is measured in one turn of a server: reports by the name of the subject and what was varied.
+# What is measured in one turn of a server: reports by the line of the table and what was varied.
 Measured = dict[tuple[str, int], Report]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A server, and what it is asked for."""
+
+    name: str
+    peer: Peer
+    works: Callable[[Place], Works]
 
 
 @dataclass
@@ -75,35 +84,46 @@ class Results:
     def subjects(self) -> list[str]:
         return list(dict.fromkeys(subject for subject, _ in self.series))
 
+    def ratio(self, over: str, under: str, level: int) -> float | None:
+        """How many times the calls per second of the second the first answers; None if one of them was not measured."""
+        try:
+            return self.series[over, level].per_second / self.series[under, level].per_second
+        except (KeyError, ZeroDivisionError):
+            return None
+
+    def share(self, over: str, under: str, level: int) -> str:
+        ratio = self.ratio(over, under, level)
+        return "" if ratio is None else f"{100 * ratio:.0f} %"
+
+    def times(self, over: str, under: str, level: int) -> str:
+        ratio = self.ratio(over, under, level)
+        return "" if ratio is None else f"{ratio:.2f} x"
+
     def add(self, measured: Measured) -> None:
         for key, report in measured.items():
             self.series.setdefault(key, Series()).reports.append(report)
 
 
-def rounds(peers: Sequence[Peer], question: Question, count: int, measure: Callable[[Running], Measured]) -> Results:
-    """So many turns for each of the servers, each of which starts anew for its turn and has checked its answers before."""
+def rounds(turns: Sequence[Turn], columns: int, count: int, measure: Callable[[Running], Measured]) -> Results:
+    """So many rounds of turns. A server starts anew for its turn, and has checked its answers before it is measured."""
     results = Results()
     for number in range(count):
-        for peer in _in_turn(peers, number):
-            if peer.name not in results.missing:
-                _turn(peer, question, measure, results)
+        # Back and forth: none always comes after the same other one.
+        for turn in turns if number % 2 == 0 else reversed(turns):
+            if turn.name not in results.missing:
+                _take(turn, columns, measure, results)
     return results
 
 
-def _in_turn(peers: Sequence[Peer], number: int) -> Iterable[Peer]:
-    """Back and forth: none always comes after the same other one."""
-    return peers if number % 2 == 0 else reversed(peers)
-
-
-def _turn(peer: Peer, question: Question, measure: Callable[[Running], Measured], results: Results) -> None:
+def _take(turn: Turn, columns: int, measure: Callable[[Running], Measured], results: Results) -> None:
     console = Console(stderr=True)
     try:
-        with console.status(peer.name), started(peer, question) as running:
+        with console.status(turn.name), started(turn.peer, columns, turn.works) as running:
             measured = measure(running)
     except (*TROUBLES, grpc.RpcError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        results.missing[peer.name] = lines[0]
-        console.print(f"{peer.name}: {lines[0]}")
+        results.missing[turn.name] = lines[0]
+        console.print(f"{turn.name}: {lines[0]}", highlight=False)
         return
     for (subject, level), report in measured.items():
         console.print(f"{subject} ({level}): {report.per_second:,.0f}/s, p99 {report.ok.p99:.2f} ms", highlight=False)

@@ -39,12 +39,13 @@ def trained(columns: int = COLUMNS) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression()).fit(*training(columns))
 
 
-def asked(columns: int = COLUMNS) -> np.ndarray:
-    """The rows for single predictions, none of them so near to a border that another version of a library could judge it otherwise."""
-    candidates = inputs(20 * ASKED, columns, seed=1)
+def asked(rows: int = ASKED, columns: int = COLUMNS) -> np.ndarray:
+    """Rows to predict for, none of them so near to a border that the last digits of another library could judge it otherwise."""
+    candidates = inputs(2 * rows, columns, seed=1)
     likely = np.sort(trained(columns).predict_proba(candidates), axis=1)
-    clear: np.ndarray = candidates[likely[:, -1] - likely[:, -2] > 0.1]
-    return clear[:ASKED]
+    clear: np.ndarray = candidates[likely[:, -1] - likely[:, -2] > 0.01]
+    assert len(clear) >= rows
+    return clear[:rows]
 
 
 if __name__ == "__main__":

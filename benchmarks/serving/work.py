@@ -21,7 +21,7 @@ class Work:
     """Requests for one method of one server.
 
     `messages` are requests of one message each, or, if `whole`, one request of many messages (a stream). `preamble` goes first on
-    every stream. `read` takes the classes out of an answer; `expected` has those of each request.
+    every stream. `read` takes the classes out of an answer, all its messages one after the other; `expected` has those of each request.
     """
 
     mode: Mode
@@ -43,7 +43,7 @@ class Work:
                 raise WrongAnswerError(f"request {number} was answered with {found[:5]}, not with {self.expected[number][:5]}")
 
 
-def ask(work: Work, timeout: float = 10) -> None:
+def ask(work: Work, timeout: float = 60) -> None:
     """Sends every request once, from here, and checks the answers. Raises WrongAnswerError, OSError, grpc.RpcError."""
     if work.mode == "post":
         work.check({number: _post(work, message, timeout) for number, message in enumerate(work.messages)})
@@ -53,15 +53,14 @@ def ask(work: Work, timeout: float = 10) -> None:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(work.method)
             work.check({number: call(message, timeout=timeout) for number, message in enumerate(work.messages)})
         elif work.whole:
-            work.check({0: _last(channel, work, work.messages, timeout)})
+            work.check({0: _exchange(channel, work, work.messages, timeout)})
         else:
-            work.check({number: _last(channel, work, [message], timeout) for number, message in enumerate(work.messages)})
+            work.check({number: _exchange(channel, work, [message], timeout) for number, message in enumerate(work.messages)})
 
 
-def _last(channel: grpc.Channel, work: Work, messages: Sequence[bytes], timeout: float) -> bytes:
+def _exchange(channel: grpc.Channel, work: Work, messages: Sequence[bytes], timeout: float) -> bytes:
     call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(work.method)
-    *_, last = call(iter([*work.preamble, *messages]), timeout=timeout)
-    return last
+    return b"".join(call(iter([*work.preamble, *messages]), timeout=timeout))
 
 
 def _post(work: Work, message: bytes, timeout: float) -> bytes:

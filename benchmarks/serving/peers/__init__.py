@@ -7,12 +7,13 @@ from .flight import Flight
 from .kserve import KServe
 from .mlflow import MLflow
 from .mlserver import MLServer, MLServerBatching, MLServerParallel
-from .modelwire import Modelwire
+from .modelwire import Modelwire, ModelwireWorkers
 from .ray import RayServe
 
 ALL: list[Peer] = [
     Echo(),
     Modelwire(),
+    ModelwireWorkers(),
     MLServer(),
     MLServerBatching(),
     MLServerParallel(),

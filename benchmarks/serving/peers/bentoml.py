@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..peer import SERVERS, Peer, Place, Question
+from ..peer import SERVERS, Peer, Place, Question, Works
 from ..work import Work
 
 
@@ -22,7 +22,7 @@ class BentoML(Peer):
         home = {"BENTOML_HOME": str(place.folder), "BENTOML_DO_NOT_TRACK": "True", "SAMPLE_COLUMNS": str(place.columns)}
         return {**home, "PATH": f"{Path(place.python).parent}:/usr/bin:/bin"}
 
-    def subjects(self, place: Place, question: Question) -> Mapping[str, Work]:
+    def calls(self, place: Place, question: Question) -> Works:
         return {self.name: posted(f"http://{place.address}/predict", question, "rows", lambda answer: json.loads(answer))}
 
 

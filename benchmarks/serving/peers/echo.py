@@ -1,8 +1,8 @@
 """The limit: asyncio gRPC that answers every message with itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from ..peer import SERVERS, Peer, Place, Question
+from ..peer import SERVERS, Peer, Place, Question, Works
 from ..work import Mode, Work
 
 
@@ -13,20 +13,22 @@ class Echo(Peer):
     def command(self, place: Place) -> Sequence[str]:
         return [place.python, str(SERVERS / "echo.py"), str(place.port)]
 
-    def subjects(self, place: Place, question: Question) -> Mapping[str, Work]:
-        # As long as a PredictRequest with one row; the row's number tells the answers apart.
-        messages = [bytes([number]) * (300 + 50 * question.columns) for number in range(len(question.rows))]
-        expected = [[number] for number in range(len(messages))]
+    def calls(self, place: Place, question: Question) -> Works:
+        return {self.name: echo(place, question, "unary", "Unary")}
 
-        def work(mode: Mode, method: str, *options: str) -> Work:
-            return Work(
-                mode=mode,
-                target=place.address,
-                method=f"/Echo/{method}",
-                messages=messages,
-                expected=expected,
-                read=lambda answer: [answer[-1]],
-                options=options,
-            )
+    def streams(self, place: Place, question: Question) -> Works:
+        return {self.name: echo(place, question, "stream", "Stream", "-numbered")}
 
-        return {"echo": work("unary", "Unary"), "echo, stream": work("stream", "Stream", "-numbered")}
+
+def echo(place: Place, question: Question, mode: Mode, method: str, *options: str) -> Work:
+    # As long as a PredictRequest with one row; the row's number tells the answers apart.
+    messages = [bytes([number]) * (300 + 50 * question.columns) for number in range(len(question.rows))]
+    return Work(
+        mode=mode,
+        target=place.address,
+        method=f"/Echo/{method}",
+        messages=messages,
+        expected=[[number] for number in range(len(messages))],
+        read=lambda answer: [answer[-1]],
+        options=options,
+    )

@@ -1,33 +1,53 @@
-"""pyarrow's Flight server, asked by DoExchange: a stream for each row, or rows on streams that stay open."""
+"""pyarrow's Flight server, asked by DoExchange: a stream for each row, rows on streams that stay open, a large frame."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
-import numpy as np
 import pyarrow as pa
 
 from .. import wire
-from ..peer import SERVERS, Peer, Place, Question
+from ..peer import SERVERS, Peer, Place, Question, Works
 from ..work import Mode, Work
 from .modelwire import frame
 
 EXCHANGE = "/arrow.flight.protocol.FlightService/DoExchange"
 # FlightData.data_header, data_body and flight_descriptor.
 HEADER, BODY, DESCRIPTOR = 2, 1000, 1
+ANSWER = pa.schema([("prediction", pa.int64())])
 COMMAND = wire.field(1, 2) + wire.field(2, "predict")
 
 
 class Flight(Peer):
     name = "Flight"
-    settings = "pyarrow, one process"
+    settings = "pyarrow, one process; a call is a DoExchange"
+    batches: ClassVar[dict[str, int | None]] = {
+        "batches of 4,096 rows": 4_096,
+        "batches of 16,384 rows": 16_384,
+        "batches of 65,536 rows": 65_536,
+        "one batch": None,
+    }
+    forms = tuple(batches)
 
     def command(self, place: Place) -> Sequence[str]:
         return [place.python, str(SERVERS / "flight_sample.py"), str(place.columns), str(place.port)]
 
-    def subjects(self, place: Place, question: Question) -> Mapping[str, Work]:
-        return {
-            "Flight, call": exchange(place, question, "exchange"),
-            "Flight, stream": exchange(place, question, "stream", "-greeting=1"),
-        }
+    def calls(self, place: Place, question: Question) -> Works:
+        return {"Flight": exchange(place, question, "exchange")}
+
+    def streams(self, place: Place, question: Question) -> Works:
+        return {"Flight": exchange(place, question, "stream", "-greeting=1")}
+
+    def frame(self, place: Place, question: Question, form: str) -> Work:
+        first, *rest = flight_data(frame(question.rows), self.batches[form])
+        return Work(
+            mode="exchange",
+            target=place.address,
+            method=EXCHANGE,
+            messages=[wire.field(DESCRIPTOR, COMMAND) + first, *rest],
+            expected=[question.expected.tolist()],
+            read=classes,
+            whole=True,
+        )
 
     def version(self) -> str:
         return str(pa.__version__)
@@ -59,18 +79,19 @@ def flight_data(table: pa.Table, rows: int | None = None) -> Iterator[bytes]:
 
 
 def classes(answer: bytes) -> list[int]:
-    """Those of a record batch of one column without nulls; its values end the body, padded."""
+    """Those of all record batches of an answer, which have one column without nulls."""
     fields = wire.parse(answer)
-    (header,), (body,) = fields[HEADER], fields[BODY]
-    assert isinstance(header, bytes)
-    assert isinstance(body, bytes)
-    schema = pa.schema([("prediction", pa.int64())])
-    batch = pa.ipc.read_record_batch(encapsulated(header, body), schema)
-    found: list[int] = np.asarray(batch.column(0)).tolist()
+    bodies = fields[BODY]
+    # The schema, if it is there, has no body.
+    headers = fields[HEADER][-len(bodies) :]
+    batches = [pa.ipc.read_record_batch(encapsulated(*parts), ANSWER) for parts in zip(headers, bodies, strict=True)]
+    found: list[int] = pa.Table.from_batches(batches)["prediction"].to_pylist()
     return found
 
 
-def encapsulated(header: bytes, body: bytes) -> pa.Buffer:
+def encapsulated(header: wire.Value, body: wire.Value) -> pa.Buffer:
     """A message as it stands in an Arrow stream."""
+    assert isinstance(header, bytes)
+    assert isinstance(body, bytes)
     padded = header + bytes(-len(header) % 8)
     return pa.py_buffer(b"\xff\xff\xff\xff" + len(padded).to_bytes(4, "little") + padded + body)

@@ -5,8 +5,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..peer import SERVERS, Peer, Place, Question
-from ..work import Work
+from ..peer import SERVERS, Peer, Place, Question, Works
 from .bentoml import posted
 
 
@@ -28,6 +27,6 @@ class MLflow(Peer):
         folder = str(Path(place.python).parent)
         return {"MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{folder}:/usr/bin:/bin", "UVICORN_ACCESS_LOG": "0"}
 
-    def subjects(self, place: Place, question: Question) -> Mapping[str, Work]:
+    def calls(self, place: Place, question: Question) -> Works:
         url = f"http://{place.address}/invocations"
         return {self.name: posted(url, question, "inputs", lambda answer: json.loads(answer)["predictions"])}

@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from .. import oip, sample
-from ..peer import Peer, Place, Question
+from ..peer import Peer, Place, Question, Works
 from ..work import Work
 
 
@@ -18,6 +18,7 @@ class MLServer(Peer):
     settings = "in the serving process, no batching"
     workers: ClassVar[int] = 0
     batching: ClassVar[dict[str, float]] = {}
+    forms: ClassVar[Sequence[str]] = ("one message",)
 
     def command(self, place: Place) -> Sequence[str]:
         subprocess.run([place.python, sample.__file__, str(place.columns), str(place.folder / "model.joblib")], check=True)
@@ -35,26 +36,31 @@ class MLServer(Peer):
         (place.folder / "settings.json").write_text(json.dumps(server))
         return [str(Path(place.python).parent / "mlserver"), "start", "."]
 
-    def subjects(self, place: Place, question: Question) -> Mapping[str, Work]:
+    def calls(self, place: Place, question: Question) -> Works:
         return {self.name: infer(place, question)}
+
+    def frame(self, place: Place, question: Question, form: str) -> Work:
+        return whole(place, question)
 
 
 class MLServerBatching(MLServer):
     name = "MLServer, batching"
     settings = "in the serving process, adaptive batching of up to 64 within 1 ms"
+    forms = ()
     batching: ClassVar[dict[str, float]] = {"max_batch_size": 64, "max_batch_time": 0.001}
 
 
 class MLServerParallel(MLServer):
     name = "MLServer, worker"
     settings = "one process for inference beside the serving process, adaptive batching"
+    forms = ()
     workers = 1
     batching = MLServerBatching.batching
 
 
-def infer(place: Place, question: Question) -> Work:
+def infer(place: Place, question: Question, model: str = "sample") -> Work:
     """The rows one by one, by the Open Inference Protocol."""
-    asked = [(oip.request("sample", "predict", row), expected) for row, expected in question.single()]
+    asked = [(oip.request(model, "predict", row), expected) for row, expected in question.single()]
     return Work(
         mode="unary",
         target=place.address,
@@ -62,4 +68,17 @@ def infer(place: Place, question: Question) -> Work:
         messages=[message for message, _ in asked],
         expected=[expected for _, expected in asked],
         read=oip.predictions,
+    )
+
+
+def whole(place: Place, question: Question) -> Work:
+    """All rows in one message."""
+    return Work(
+        mode="unary",
+        target=place.address,
+        method=oip.INFER,
+        messages=[oip.request("sample", "predict", question.rows)],
+        expected=[question.expected.tolist()],
+        read=oip.predictions,
+        whole=True,
     )

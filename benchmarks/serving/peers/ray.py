@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from ..peer import SERVERS, Peer, Place, Question
+import numpy as np
+
+from ..peer import SERVERS, Peer, Place, Question, Works
 from ..work import Work
 from .bentoml import posted
 
@@ -12,6 +14,7 @@ class RayServe(Peer):
     name = "Ray Serve"
     environment = "ray"
     package = "ray"
+    forms = ("one body of bytes",)
     settings = "HTTP with JSON through its HAProxy, throughput optimized, one replica, batches of up to 64 within 1 ms"
 
     def command(self, place: Place) -> Sequence[str]:
@@ -20,5 +23,16 @@ class RayServe(Peer):
     def variables(self, place: Place) -> Mapping[str, str]:
         return {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
 
-    def subjects(self, place: Place, question: Question) -> Mapping[str, Work]:
+    def calls(self, place: Place, question: Question) -> Works:
         return {self.name: posted(f"http://{place.address}/", question, "rows", lambda answer: json.loads(answer)["predictions"])}
+
+    def frame(self, place: Place, question: Question, form: str) -> Work:
+        return Work(
+            mode="post",
+            target=f"http://{place.address}/",
+            content_type="application/octet-stream",
+            messages=[question.rows.tobytes()],
+            expected=[question.expected.tolist()],
+            read=lambda answer: np.frombuffer(answer, np.int64).tolist(),
+            whole=True,
+        )

@@ -1,10 +1,12 @@
 """One row a call, as fast as answers come: the comparison of servers."""
 
+from collections.abc import Sequence
+
 from .. import sample
 from ..load import run
-from ..peer import Question, Running
+from ..peer import Peer, Question, Running
 from ..results import Figures, Section
-from ..rounds import Measured, Results, rounds
+from ..rounds import Measured, Results, Turn, rounds
 from . import Plan
 
 LEVELS = (1, 16, 64)
@@ -12,7 +14,9 @@ LIMIT, OURS = "echo", "modelwire"
 
 
 def unary(plan: Plan) -> Section:
-    results = rounds(plan.peers, one_row_each(), plan.rounds, lambda running: _turn(running, plan))
+    question = one_row_each()
+    turns = [Turn(peer.name, peer, lambda place, peer=peer: peer.calls(place, question)) for peer in plan.peers]  # type: ignore[misc]
+    results = rounds(turns, question.columns, plan.rounds, lambda running: _turn(running, plan))
     return Section(
         name="unary",
         title="One row of 4 doubles a call",
@@ -22,7 +26,7 @@ def unary(plan: Plan) -> Section:
             "anew for each round. All answers, those under load included, are held against the model's."
         ),
         tables=[_rates(results), _latencies(results)],
-        notes=notes(plan, results),
+        notes=notes(plan.peers, results),
         busy=results.busy_at_start,
     )
 
@@ -35,7 +39,7 @@ def one_row_each() -> Question:
 def _turn(running: Running, plan: Plan) -> Measured:
     return {
         (name, level): run(work, in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
-        for name, work in running.subjects.items()
+        for name, work in running.works.items()
         for level in LEVELS
     }
 
@@ -50,8 +54,8 @@ def _rate(results: Results, subject: str) -> list[str]:
     return [
         subject,
         *(f"{results.series[subject, level].per_second:,.0f}" for level in LEVELS),
-        *(_share(results, subject, LIMIT, level) for level in LEVELS),
-        *(_times(results, OURS, subject, level) for level in LEVELS),
+        *(results.share(subject, LIMIT, level) for level in LEVELS),
+        *(results.times(OURS, subject, level) for level in LEVELS),
         f"{results.series[subject, LEVELS[-1]].slowest_round:,.0f}",
     ]
 
@@ -67,27 +71,10 @@ def _latency(results: Results, subject: str) -> list[str]:
     return [subject, *times, f"{max(one.longest for one in series):.0f}", f"{sum(one.failed for one in series):,}"]
 
 
-def _ratio(results: Results, over: str, under: str, level: int) -> float | None:
-    try:
-        return results.series[over, level].per_second / results.series[under, level].per_second
-    except (KeyError, ZeroDivisionError):
-        return None
-
-
-def _share(results: Results, over: str, under: str, level: int) -> str:
-    ratio = _ratio(results, over, under, level)
-    return "" if ratio is None else f"{100 * ratio:.0f} %"
-
-
-def _times(results: Results, over: str, under: str, level: int) -> str:
-    ratio = _ratio(results, over, under, level)
-    return "" if ratio is None else f"{ratio:.2f} x"
-
-
-def notes(plan: Plan, results: Results) -> list[str]:
+def notes(peers: Sequence[Peer], results: Results) -> list[str]:
     """How each server was set up, or why it is not there."""
     told = []
-    for peer in plan.peers:
+    for peer in peers:
         if peer.name in results.missing:
             told.append(f"{peer.name} was not measured: {results.missing[peer.name]}")
         elif peer.settings:

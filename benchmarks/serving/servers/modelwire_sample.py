@@ -1,7 +1,6 @@
-"""The sample model as runners of modelwire's: `runner`, and `slow`, whose predictions take 200 ms."""
+"""The sample model as a runner of modelwire's, and two whose predictions take 200 ms: `waiting` sleeps, `computing` does not."""
 
 import time
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,24 +14,32 @@ TARGET = "target"
 SLOW_SECONDS = 0.2
 
 
-def matrix(frame: pa.Table) -> np.ndarray:
-    return np.column_stack([column.to_numpy() for column in frame.columns])
-
-
 def train(config: BaseConfig, data: pa.Table) -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression()).fit(matrix(data.drop_columns(TARGET)), data[TARGET].to_numpy())
+    rows = np.column_stack([data[name].to_numpy() for name in data.column_names if name != TARGET])
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, data[TARGET].to_numpy())
 
 
-def predict(config: BaseConfig, model: Pipeline, historic: pa.Table, future: pa.Table) -> dict[str, Any]:
-    return {"prediction": model.predict(matrix(future))}
+def predict(config: BaseConfig, model: Pipeline, historic: np.ndarray, future: np.ndarray) -> np.ndarray:
+    found: np.ndarray = model.predict(future)
+    return found
 
 
-def predict_slowly(config: BaseConfig, model: Pipeline, historic: pa.Table, future: pa.Table) -> dict[str, Any]:
+def wait(config: BaseConfig, model: Pipeline, historic: np.ndarray, future: np.ndarray) -> np.ndarray:
     time.sleep(SLOW_SECONDS)
+    return predict(config, model, historic, future)
+
+
+def compute(config: BaseConfig, model: Pipeline, historic: np.ndarray, future: np.ndarray) -> np.ndarray:
+    """Keeps a core busy as a large model does: in compiled code, which lets other threads of Python run."""
+    until = time.perf_counter() + SLOW_SECONDS
+    numbers = np.random.default_rng(0).normal(size=200_000)
+    while time.perf_counter() < until:
+        np.sort(numbers)
     return predict(config, model, historic, future)
 
 
 runner = FunctionalModelRunner(
     on_train=train, on_predict=predict, independent_rows=True, target_columns=[TARGET], info=RunnerInfo(id="sample")
 )
-slow = FunctionalModelRunner(on_train=train, on_predict=predict_slowly, target_columns=[TARGET], info=RunnerInfo(id="slow"))
+waiting = FunctionalModelRunner(on_train=train, on_predict=wait, target_columns=[TARGET], info=RunnerInfo(id="waiting"))
+computing = FunctionalModelRunner(on_train=train, on_predict=compute, target_columns=[TARGET], info=RunnerInfo(id="computing"))

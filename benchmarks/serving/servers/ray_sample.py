@@ -9,6 +9,7 @@ import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -18,15 +19,19 @@ from sample import trained
 @serve.deployment(num_replicas=1, max_ongoing_requests=256, ray_actor_options={"num_cpus": 1})
 class Sample:
     def __init__(self, columns: int) -> None:
+        self.columns = columns
         self.model = trained(columns)
 
     @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.001)
     async def predict(self, rows: list[np.ndarray]) -> list[list[int]]:
         return [[int(found)] for found in self.model.predict(np.vstack(rows))]
 
-    async def __call__(self, request: Request) -> dict[str, list[int]]:
+    async def __call__(self, request: Request) -> Response:
+        if request.headers["content-type"] == "application/octet-stream":
+            rows = np.frombuffer(await request.body()).reshape(-1, self.columns)
+            return Response(self.model.predict(rows).astype(np.int64).tobytes())
         body = await request.json()
-        return {"predictions": await self.predict(np.array(body["rows"]))}
+        return JSONResponse({"predictions": await self.predict(np.array(body["rows"]))})
 
 
 columns, port = int(sys.argv[1]), int(sys.argv[2])
@@ -39,11 +44,7 @@ ray.init(
     log_to_driver=False,
     runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}},
 )
-serve.start(
-    http_options=HTTPOptions(host="127.0.0.1", port=port, access_log=False)
-    if "access_log" in HTTPOptions.model_fields
-    else HTTPOptions(host="127.0.0.1", port=port)
-)
+serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port))
 serve.run(Sample.bind(columns))
 signal.sigwait([signal.SIGTERM, signal.SIGINT])
 serve.shutdown()
