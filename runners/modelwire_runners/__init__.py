@@ -1,11 +1,14 @@
-"""All that the author of a runner needs."""
+"""All that the author of a runner or a predictor needs."""
 
 from .checks import check_runner
 from .config import BaseConfig
 from .context import RunCanceled, RunContext
 from .diagnostics import Severity, ValidationDiagnostic
-from .discovery import TargetError, load_runner
+from .discovery import TargetError, load_runner, load_served
 from .info import ArtifactHierarchy, AssessedStatus, ModelMetadata, PeriodType, RetryPolicy, RunnerInfo, RunnerLimits
+from .json_values import InvalidResult
+from .payloads import InvalidPayload, PayloadViolation
+from .predictor import MissingHook, Predictor, PredictorError, Scores
 from .runner import BaseModelRunner, FunctionalModelRunner
 from .shell import ShellModelRunner
 
@@ -15,17 +18,25 @@ __all__ = [
     "BaseConfig",
     "BaseModelRunner",
     "FunctionalModelRunner",
+    "InvalidPayload",
+    "InvalidResult",
+    "MissingHook",
     "ModelMetadata",
+    "PayloadViolation",
     "PeriodType",
+    "Predictor",
+    "PredictorError",
     "RetryPolicy",
     "RunCanceled",
     "RunContext",
     "RunnerInfo",
     "RunnerLimits",
+    "Scores",
     "Severity",
     "ShellModelRunner",
     "TargetError",
     "ValidationDiagnostic",
     "check_runner",
     "load_runner",
+    "load_served",
 ]

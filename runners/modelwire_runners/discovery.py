@@ -1,4 +1,4 @@
-"""Finding runners: by file, by module, by entry point."""
+"""Finding runners and predictors: by file, by module, by entry point."""
 
 import importlib
 import importlib.util
@@ -9,25 +9,45 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .predictor import Predictor
 from .runner import BaseModelRunner
+
+Served = BaseModelRunner[Any] | Predictor
 
 GROUP = "modelwire.runners"
 
 
 class TargetError(Exception):
-    """A target does not lead to a runner; the message says why and what to do."""
+    """A target does not lead to anything that can be served; the message says why and what to do."""
 
 
 def load_runner(target: str) -> BaseModelRunner[Any]:
     """The runner behind `path/module.py:name`, `package.module:name` or the name of an entry point in the group
     `modelwire.runners`. A class or a function without arguments is called. Raises TargetError."""
+    found = _made(_find(target), target)
+    if not isinstance(found, BaseModelRunner):
+        raise TargetError(f"{target} is a {type(found).__name__}, not a runner")
+    return found
+
+
+def load_served(target: str) -> list[Served]:
+    """What is behind a target as for load_runner(): a runner, a predictor, or a list of these. Raises TargetError."""
+    found = _made(_find(target), target)
+    if not isinstance(found, list | tuple):
+        return [_as_served(found, target)]
+    if not found:
+        raise TargetError(f"{target} is an empty list: there is nothing to serve")
+    return [_as_served(_made(one, f"{target}[{index}]"), f"{target}[{index}]") for index, one in enumerate(found)]
+
+
+def _find(target: str) -> Any:
     place, colon, name = target.rpartition(":")
     if not colon:
-        return _as_runner(_from_entry_point(target), target)
+        return _from_entry_point(target)
     module = _from_file(Path(place)) if place.endswith(".py") else _from_import(place)
     if not hasattr(module, name):
         raise TargetError(f"{place} has no `{name}`; {_candidates(module)}")
-    return _as_runner(getattr(module, name), target)
+    return getattr(module, name)
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -75,14 +95,19 @@ def _from_entry_point(name: str) -> Any:
         raise TargetError(f"the installed runner {name} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def _as_runner(found: Any, target: str) -> BaseModelRunner[Any]:
-    if not isinstance(found, BaseModelRunner) and callable(found):
-        try:
-            found = found()
-        except Exception as error:
-            raise TargetError(f"{target} cannot be made: {type(error).__name__}: {error}") from error
-    if not isinstance(found, BaseModelRunner):
-        raise TargetError(f"{target} is a {type(found).__name__}, not a runner")
+def _made(found: Any, target: str) -> Any:
+    """Calls a class, or a function without arguments."""
+    if isinstance(found, BaseModelRunner | Predictor) or not callable(found):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise TargetError(f"{target} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def _as_served(found: Any, target: str) -> Served:
+    if not isinstance(found, BaseModelRunner | Predictor):
+        raise TargetError(f"{target} is a {type(found).__name__}, neither a runner nor a predictor")
     return found
 
 
@@ -90,7 +115,7 @@ def _candidates(module: ModuleType) -> str:
     names = [
         name
         for name, value in vars(module).items()
-        if isinstance(value, BaseModelRunner)
-        or (inspect.isclass(value) and issubclass(value, BaseModelRunner) and value.__module__ == module.__name__)
+        if isinstance(value, BaseModelRunner | Predictor)
+        or (inspect.isclass(value) and issubclass(value, BaseModelRunner | Predictor) and value.__module__ == module.__name__)
     ]
-    return f"runners found there: {', '.join(names)}" if names else "no runner is found there"
+    return f"predictors and runners found there: {', '.join(names)}" if names else "there is neither a runner nor a predictor"
