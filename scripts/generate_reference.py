@@ -36,7 +36,7 @@ PACKAGE = ".modelwire.v1."
 GENERATED = "<!-- Written by scripts/generate_reference.py from the comments in protos/. Change those, then run `make protos`. -->"
 
 # The order in which a newcomer meets them.
-SERVICES = ("runner", "config", "train", "predict", "model", "job", "artifact")
+SERVICES = ("runner", "config", "train", "predict", "predictor", "model", "job", "artifact")
 
 # Field numbers of the descriptor messages, as they stand in the paths of source_code_info.
 MESSAGES_OF_FILE, ENUMS_OF_FILE, SERVICES_OF_FILE, FIELDS_OF_MESSAGE, PARTS_OF_PARENT = 4, 5, 6, 2, 2

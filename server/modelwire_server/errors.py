@@ -1,7 +1,7 @@
 """What can go wrong, in the domain's own words.
 
     ModelwireError
-    ├── InvalidField            ├── NotFound (Runner-, Config-, Model-, Artifact-, JobNotFound, NotLinked, NoContent)
+    ├── InvalidField            ├── NotFound (Runner-, Predictor-, Config-, Model-, Artifact-, JobNotFound, NotLinked, NoContent)
     │   ├── InvalidId           ├── Conflict (AlreadyExists, AlreadyLinked)
     │   ├── InvalidFrame        ├── PreconditionFailed (NotAModel, ParentNotFound, ArtifactCycle, ...)
     │   ├── ...                 ├── Exhausted (Overloaded, ContentTooLarge, StorageFull)
@@ -85,6 +85,10 @@ class SchemaViolation(InvalidField):
     reason = "SCHEMA_VIOLATION"
 
 
+class InvalidPayload(InvalidField):
+    reason = "INVALID_PAYLOAD"
+
+
 class InvalidConfig(InvalidField):
     reason = "INVALID_CONFIG"
 
@@ -111,6 +115,10 @@ class NotFound(ModelwireError):
 
 class RunnerNotFound(NotFound):
     reason = "RUNNER_NOT_FOUND"
+
+
+class PredictorNotFound(NotFound):
+    reason = "PREDICTOR_NOT_FOUND"
 
 
 class ConfigNotFound(NotFound):

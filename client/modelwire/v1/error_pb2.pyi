@@ -46,6 +46,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the GeoJSON is not a FeatureCollection - field."""
     ERROR_REASON_SCHEMA_VIOLATION: _ErrorReason.ValueType  # 11
     """INVALID_ARGUMENT: columns are not as they were when the model was trained. BadRequest names each column - columns, policy."""
+    ERROR_REASON_INVALID_PAYLOAD: _ErrorReason.ValueType  # 12
+    """INVALID_ARGUMENT: a payload does not fit the predictor's JSON Schema. BadRequest names each place - predictor, count."""
     ERROR_REASON_RUNNER_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND: no such runner on this server - runner, known."""
     ERROR_REASON_CONFIG_NOT_FOUND: _ErrorReason.ValueType  # 21
@@ -60,6 +62,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: no config is linked to the artifact - artifact."""
     ERROR_REASON_NO_CONTENT: _ErrorReason.ValueType  # 26
     """NOT_FOUND: the artifact has no content to download - artifact."""
+    ERROR_REASON_PREDICTOR_NOT_FOUND: _ErrorReason.ValueType  # 27
+    """NOT_FOUND: no such predictor on this server - predictor, known."""
     ERROR_REASON_ALREADY_EXISTS: _ErrorReason.ValueType  # 40
     """ALREADY_EXISTS: an object with the chosen id exists - id."""
     ERROR_REASON_ALREADY_LINKED: _ErrorReason.ValueType  # 41
@@ -149,6 +153,8 @@ ERROR_REASON_INVALID_GEO: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT: the GeoJSON is not a FeatureCollection - field."""
 ERROR_REASON_SCHEMA_VIOLATION: ErrorReason.ValueType  # 11
 """INVALID_ARGUMENT: columns are not as they were when the model was trained. BadRequest names each column - columns, policy."""
+ERROR_REASON_INVALID_PAYLOAD: ErrorReason.ValueType  # 12
+"""INVALID_ARGUMENT: a payload does not fit the predictor's JSON Schema. BadRequest names each place - predictor, count."""
 ERROR_REASON_RUNNER_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND: no such runner on this server - runner, known."""
 ERROR_REASON_CONFIG_NOT_FOUND: ErrorReason.ValueType  # 21
@@ -163,6 +169,8 @@ ERROR_REASON_NOT_LINKED: ErrorReason.ValueType  # 25
 """NOT_FOUND: no config is linked to the artifact - artifact."""
 ERROR_REASON_NO_CONTENT: ErrorReason.ValueType  # 26
 """NOT_FOUND: the artifact has no content to download - artifact."""
+ERROR_REASON_PREDICTOR_NOT_FOUND: ErrorReason.ValueType  # 27
+"""NOT_FOUND: no such predictor on this server - predictor, known."""
 ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 40
 """ALREADY_EXISTS: an object with the chosen id exists - id."""
 ERROR_REASON_ALREADY_LINKED: ErrorReason.ValueType  # 41
