@@ -114,13 +114,15 @@ def _text(error: Stop | ModelwireError) -> str:
 HINTS = {
     "RUNNER_NOT_FOUND": "modelwire runners lists what the server offers.",
     "CONFIG_NOT_FOUND": "modelwire configs list shows what there is.",
-    "MODEL_NOT_FOUND": "modelwire artifacts list --type ml_training shows the models.",
+    "MODEL_NOT_FOUND": "modelwire models list shows the names, modelwire artifacts list --type ml_training the ids.",
     "NOT_A_MODEL": "modelwire artifacts list --type ml_training shows the models.",
     "ARTIFACT_NOT_FOUND": "modelwire artifacts list shows what there is.",
     "JOB_NOT_FOUND": "modelwire jobs list shows what there is.",
     "INVALID_CONFIG": "modelwire runners {runner} shows the fields that a config may have.",
     "MISSING_COLUMNS": "modelwire runners {runner} shows the columns that the runner needs.",
     "SCHEMA_VIOLATION": "modelwire artifacts get MODEL shows the columns that the model was trained on.",
+    "MODEL_IN_USE": "Aliases are moved by modelwire models promote and removed by unalias; modelwire models delete forgets a version.",
+    "NOTHING_TO_ROLL_BACK": "modelwire models show {model} lists the versions, modelwire models promote points the alias to any of them.",
     "RUNNER_FAILED": "The job's log has the whole story: modelwire jobs watch JOB.",
 }
 
@@ -131,4 +133,4 @@ def hint_for(error: ModelwireError) -> str:
         return f"modelwire jobs show {error.job_id} has the details."
     if isinstance(error, Unavailable) and not error.reason:
         return "Start one with modelwire serve, or name another with --target or MODELWIRE_TARGET."
-    return HINTS.get(error.reason, "").format(runner=error.metadata.get("runner", "RUNNER"))
+    return HINTS.get(error.reason, "").format_map({"runner": "RUNNER", "model": "MODEL", **error.metadata})

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 @style(
     PANEL,
     "modelwire predict 01J8Z6N4RS0QGJ9E2T3W5X7Y9A new.csv",
-    "modelwire predict 01J8Z6N4RS0QGJ9E2T3W5X7Y9A new.csv --out predictions.parquet",
-    "modelwire predict 01J8Z6N4RS0QGJ9E2T3W5X7Y9A future.csv --historic past.csv --job",
+    "modelwire predict weather new.csv --out predictions.parquet",
+    "modelwire predict weather@staging future.csv --historic past.csv --job",
 )
 def predict(
     session: Session,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The id of a trained model.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A trained model: its id, or a name such as weather, weather/3 or weather@staging."),
+    ],
     future: Annotated[Path, typer.Argument(metavar="FUTURE", help="The rows to predict for: a CSV, Parquet or Arrow file, or - .")],
     historic: Annotated[
         Path | None, typer.Option("--historic", metavar="FILE", help="What is known of the past.", show_default=False)

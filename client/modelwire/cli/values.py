@@ -63,6 +63,18 @@ def _value(text: str) -> Any:
         return text
 
 
+def measurements(pairs: list[str] | None) -> dict[str, float]:
+    """`["accuracy=0.93"]` as `{"accuracy": 0.93}`."""
+    found = {}
+    for pair in pairs or []:
+        name, _, text = pair.partition("=")
+        try:
+            found[name] = float(text)
+        except ValueError:
+            raise Stop(f"--metric {pair}: this is no NAME=NUMBER", hint="For instance --metric accuracy=0.93") from None
+    return found
+
+
 def read_parameters(path: Path | None) -> dict[str, Any]:
     """An object from a JSON or TOML file; `-` reads JSON from standard input."""
     if path is None:
