@@ -36,12 +36,14 @@ class FrameReader:
 
     async def frame(self, message: Message, field: str) -> pa.Table | PlainFrame:
         """The frame in a field of the message, undecoded if its layout is known. Raises InvalidFrame, FrameTooLarge."""
-        content = _frame(message, field).arrow
-        if content and (plain := self._layouts.known(content)):
+        frame = _frame(message, field)
+        if frame.WhichOneof("content") == "table":
+            return await asyncio.to_thread(_table, frame.table, f"{field}.table")
+        content = frame.arrow  # a new object each time
+        if (plain := self._layouts.known(content)) is not None:
             return plain
-        table = await self.table(message, field)
-        if content:
-            self._layouts.learn(content, table)
+        table = await self._read(content, field)
+        self._layouts.learn(content, table)
         return table
 
     async def table(self, message: Message, field: str) -> pa.Table:
@@ -49,9 +51,12 @@ class FrameReader:
         frame = _frame(message, field)
         if frame.WhichOneof("content") == "table":
             return await asyncio.to_thread(_table, frame.table, f"{field}.table")
-        if len(frame.arrow) <= SMALL:
-            return read_frame(frame.arrow, self.limits, field)
-        return await asyncio.to_thread(read_frame, frame.arrow, self.limits, field)
+        return await self._read(frame.arrow, field)
+
+    async def _read(self, content: bytes, field: str) -> pa.Table:
+        if len(content) <= SMALL:
+            return read_frame(content, self.limits, field)
+        return await asyncio.to_thread(read_frame, content, self.limits, field)
 
     async def stored(self, message: Message, field: str) -> StoredFrame:
         """The frame in a field of the message, checked and in the store. Raises InvalidFrame, FrameTooLarge, StorageFull."""
