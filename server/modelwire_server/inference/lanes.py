@@ -25,9 +25,11 @@ from modelwire_runners import BaseModelRunner, RunContext
 from modelwire_runners.frames import Columns
 from modelwire_runners.invoke import ParsedConfig, PredictCall, PredictionError, answer_of
 
+from ..compiled.stand_ins import fallbacks
 from ..errors import InvalidPrediction, MemoryLimit, ModelwireError, Overloaded, RunnerFailed
 from .asks import Ask, Joined, Predicted, WaitingLine, split
 from .costs import CallCost
+from .loading import RUNNER
 
 # Calls that take less are made on the event loop.
 FAST = 0.001
@@ -183,7 +185,7 @@ class Lane:
 
     def _compute(self, asks: Sequence[Ask]) -> tuple[list[Outcome], float]:
         """The outcome of each ask, and how long the call took. Asks that cannot be answered together are answered one by one."""
-        began, first = time.perf_counter(), asks[0]
+        began, first, fallen_back = time.perf_counter(), asks[0], fallbacks.count
         future = first.future if len(asks) == 1 else Joined([ask.future for ask in asks])
         try:
             answer = self._called(first, future)
@@ -194,7 +196,8 @@ class Lane:
             return [_as_ours(error)], time.perf_counter() - began
         seconds = time.perf_counter() - began
         answers = split(answer, [ask.future.num_rows for ask in asks]) if len(asks) > 1 else (answer,)
-        return [self._predicted(answer, began - ask.since, seconds) for ask, answer in zip(asks, answers, strict=True)], seconds
+        engine = self._engine if fallbacks.count == fallen_back else RUNNER
+        return [self._predicted(answer, engine, began - ask.since, seconds) for ask, answer in zip(asks, answers, strict=True)], seconds
 
     def _called(self, ask: Ask, future: Any) -> Columns | pa.Table:
         context = RunContext(run_info=ask.run_info)
@@ -205,19 +208,20 @@ class Lane:
         """For functions that want an event loop: as many at a time as there are callers."""
         if self._open > self._rules.max_waiting:
             raise Overloaded(f"{self._open} predictions are under way already", limit=self._rules.max_waiting)
-        began, context = time.perf_counter(), RunContext(run_info=ask.run_info)
+        began, context, fallen_back = time.perf_counter(), RunContext(run_info=ask.run_info), fallbacks.count
         try:
             result = await self.call.arun(self._parsed(ask.horizon), self._model, ask.historic, ask.future, ask.geo, context)
             answer = answer_of(self._runner, result, ask.future.num_rows)
         except Exception as error:
             raise _as_ours(error) from error
-        return self._predicted(answer, began - ask.since, time.perf_counter() - began)
+        engine = self._engine if fallbacks.count == fallen_back else RUNNER
+        return self._predicted(answer, engine, began - ask.since, time.perf_counter() - began)
 
-    def _predicted(self, answer: Columns | pa.Table, queue_seconds: float, compute_seconds: float) -> Predicted:
+    def _predicted(self, answer: Columns | pa.Table, engine: str, queue_seconds: float, compute_seconds: float) -> Predicted:
         return Predicted(
             answer=answer,
             model_id=self._model_id,
-            engine=self._engine,
+            engine=engine,
             queue_seconds=queue_seconds,
             compute_seconds=compute_seconds,
         )
