@@ -1,6 +1,7 @@
 """What stands in for estimators: their methods run compiled graphs, all else is the estimator's own."""
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -60,6 +61,15 @@ def open_session(content: bytes) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
+class Fallbacks(threading.local):
+    """How often in this thread rows went to an estimator's own method: who counts before and after a call knows who computed it."""
+
+    count = 0
+
+
+fallbacks = Fallbacks()
+
+
 class CompiledMethod:
     """A method of a stand-in. Rows that the graph does not take go to the estimator's own method."""
 
@@ -76,6 +86,7 @@ class CompiledMethod:
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         feeds = None if options or len(arguments) != 1 else self._read(arguments[0])
         if feeds is None:
+            fallbacks.count += 1
             return self._original(*arguments, **options)
         return self._form(self._run(self._output, feeds)[0]).astype(self._dtype, copy=False)
 

@@ -1,6 +1,6 @@
 """Compiles a model for the way in which the runner's own predict function uses it, and compares what comes out."""
 
-import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from .conversion import TOLERANCE, convert, differs
 from .layouts import NotSupported
 from .places import METHODS, Place, estimators_of, replaced
-from .stand_ins import Graph, StandIn, compiled, open_session
+from .stand_ins import CompiledMethod, Graph, StandIn, compiled, fallbacks, open_session
 
 ENGINE = "onnx"
 # More estimators than these in one model are left as they are.
@@ -45,17 +45,18 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """How two ways to predict compare: on so many rows, the largest difference, and how many times faster the second is."""
+class Gain:
+    """How many times faster something is with one row, and with all that were tried."""
 
-    rows: int
-    difference: float
-    gain_one_row: float
-    gain_all_rows: float
+    one_row: float
+    all_rows: float
 
-    def to_json(self) -> dict[str, Any]:
-        gain = {"one_row": round(self.gain_one_row, 2), "all_rows": round(self.gain_all_rows, 2)}
-        return {"tolerance": TOLERANCE, "rows": self.rows, "gain": gain}
+    @property
+    def is_worth_it(self) -> bool:
+        return self.one_row >= 1 and self.all_rows >= _LEAST_GAIN_ALL_ROWS
+
+    def to_json(self) -> dict[str, float]:
+        return {"one_row": round(self.one_row, 2), "all_rows": round(self.all_rows, 2)}
 
 
 def compile_model(model: Any, predict: Predict, data: pa.Table) -> Compiled:
@@ -85,26 +86,55 @@ def _compile(model: Any, predict: Predict, data: pa.Table) -> tuple[Sequence[Gra
         raise NotSupported(f"the model holds {len(estimators)} estimators, more than {MAX_ESTIMATORS}")
     if not data.num_rows:
         raise NotSupported("the training frame has no rows")
-    rows = data.take(np.linspace(0, data.num_rows - 1, min(ROWS, data.num_rows), dtype="i8"))
+    rows = sample_of(data)
     calls = _calls(model, estimators, predict, rows)
-    graphs = [
-        convert(place, estimators[place], method, call.rows, call.result)
-        for place, known in calls.items()
-        for method, call in known.items()
-    ]
-    stand_in = compiled(model, [(graph, open_session(graph.content)) for graph in graphs])
-    found = _compare(model, stand_in, predict, rows)
-    if not found.difference <= TOLERANCE:
-        is_other = found.difference == np.inf
-        told = "types or values that are no floats differ" if is_other else f"predictions differ by {found.difference:g}"
-        return [], _failed(told, **found.to_json(), max_difference=None if is_other else found.difference)
-    known = {**found.to_json(), "max_difference": found.difference}
-    if found.gain_one_row < 1 or found.gain_all_rows < _LEAST_GAIN_ALL_ROWS:
-        return [], _failed("it would be slower", **known)
+    graphs, gains = [], []
+    for place, known in calls.items():
+        for method, call in known.items():
+            graph = convert(place, estimators[place], method, call.rows, call.result)
+            graphs.append((graph, open_session(graph.content)))
+            gains.append(_gain(*graphs[-1], getattr(estimators[place], method), call.rows))
+    count, difference = _compare(model, compiled(model, graphs), predict, rows)
+    measured = {"tolerance": TOLERANCE, "max_difference": difference, "rows": count}
+    if not difference <= TOLERANCE:
+        is_other = difference == np.inf
+        told = "types or values that are no floats differ" if is_other else f"predictions differ by {difference:g}"
+        return [], _failed(told, **{**measured, "max_difference": None if is_other else difference})
     methods = [
-        {"place": str(graph.place), "type": type(estimators[graph.place]).__name__, "method": graph.method} for graph in graphs
+        {"place": str(graph.place), "type": type(estimators[graph.place]).__name__, "method": graph.method, "gain": gain.to_json()}
+        for (graph, _), gain in zip(graphs, gains, strict=True)
     ]
-    return graphs, {"engine": ENGINE, "passed": True, **known, "methods": methods}
+    if not all(gain.is_worth_it for gain in gains):
+        return [], _failed("it would be slower", **measured, methods=methods)
+    return [graph for graph, _ in graphs], {"engine": ENGINE, "passed": True, **measured, "methods": methods}
+
+
+def sample_of(data: pa.Table) -> pa.Table:
+    """Rows from all over the frame, complete ones if there are any: a compiled form is given no others. Raises NotSupported if there are
+    none at all."""
+    if not data.num_rows:
+        raise NotSupported("the training frame has no rows")
+    missing = [pc.is_null(column, nan_is_null=pa.types.is_floating(column.type)) for column in data.columns]
+    complete = data.filter(pc.invert(functools.reduce(pc.or_, missing))) if missing else data
+    chosen = complete if complete.num_rows else data
+    return chosen.take(np.linspace(0, chosen.num_rows - 1, min(ROWS, chosen.num_rows), dtype="i8"))
+
+
+def _gain(graph: Graph, session: Any, original: Callable[..., Any], rows: Any) -> Gain:
+    """How much faster the graph is, for one row and for all of these."""
+    method = CompiledMethod(graph, session, original)
+    one = rows.iloc[:1] if hasattr(rows, "iloc") else rows[:1]
+    return Gain(_seconds(original, one) / _seconds(method, one), _seconds(original, rows) / _seconds(method, rows))
+
+
+def _seconds(method: Callable[..., Any], rows: Any) -> float:
+    """How long the fastest of a few calls takes."""
+    fastest = np.inf
+    for _ in range(_TIMES):
+        began = time.perf_counter()
+        method(rows)
+        fastest = min(fastest, time.perf_counter() - began)
+    return fastest
 
 
 def _calls(model: Any, estimators: Mapping[Place, Any], predict: Predict, rows: pa.Table) -> dict[Place, dict[str, Call]]:
@@ -132,38 +162,20 @@ def _calls(model: Any, estimators: Mapping[Place, Any], predict: Predict, rows: 
     return calls
 
 
-def _compare(model: Any, stand_in: Any, predict: Predict, rows: pa.Table) -> Comparison:
-    """Predicts the rows, one of them, and some that are made up both ways."""
-    expected, slow = _timed(lambda: predict(model, rows))
-    found, fast = _timed(lambda: predict(stand_in, rows))
-    expected_one, slow_one = _timed(lambda: predict(model, rows.slice(0, 1)))
-    found_one, fast_one = _timed(lambda: predict(stand_in, rows.slice(0, 1)))
-    difference = max(difference_of(expected, found), difference_of(expected_one, found_one))
-    count = rows.num_rows
+def _compare(model: Any, stand_in: Any, predict: Predict, rows: pa.Table) -> tuple[int, float]:
+    """How many rows were predicted both ways - these, the first alone, and some that are made up - and the largest difference."""
+    difference, fallen_back = 0.0, fallbacks.count
+    for table in (rows, rows.slice(0, 1)):
+        difference = max(difference, difference_of(predict(model, table), predict(stand_in, table)))
+    if fallbacks.count > fallen_back:
+        raise NotSupported("the compiled form does not take the rows of the training")
     edges = edges_of(rows)
-    # Rows that are made up may be refused.
-    with contextlib.suppress(Exception):
-        expected = predict(model, edges)
-        difference = max(difference, _difference_at(expected, stand_in, predict, edges))
-        count += edges.num_rows
-    return Comparison(count, difference, slow_one / fast_one, slow / fast)
-
-
-def _difference_at(expected: pa.Table, stand_in: Any, predict: Predict, table: pa.Table) -> float:
     try:
-        return difference_of(expected, predict(stand_in, table))
+        expected = predict(model, edges)
     except Exception:
-        return np.inf
-
-
-def _timed(work: Callable[[], pa.Table]) -> tuple[pa.Table, float]:
-    """What comes out, and the seconds of the fastest of a few times."""
-    fastest = np.inf
-    for _ in range(_TIMES):
-        began = time.perf_counter()
-        table = work()
-        fastest = min(fastest, time.perf_counter() - began)
-    return table, fastest
+        # Rows that are made up may be refused.
+        return rows.num_rows, difference
+    return rows.num_rows + edges.num_rows, max(difference, difference_of(expected, predict(stand_in, edges)))
 
 
 def difference_of(expected: pa.Table, found: pa.Table) -> float:
