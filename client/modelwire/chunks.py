@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from collections import deque
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from modelwire.errors import DataLoss
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from modelwire.frames import FrameSource
 
+Slicable = TypeVar("Slicable", bytes, memoryview)
+
 MIB = 1024 * 1024
 # Up to this size a request is one message.
 SMALL = MIB
@@ -24,13 +27,16 @@ BATCH_BYTES = 3 * MIB // 2
 CHUNK_BYTES = 2 * MIB
 
 
+Buffers = list[Any]
+
+
 class _Sink:
-    """A file that keeps what the Arrow writer writes until it is taken."""
+    """A file that keeps what the Arrow writer writes until it is taken. What it writes are the buffers of the frame itself."""
 
     closed = False
 
     def __init__(self) -> None:
-        self._parts: list[Any] = []
+        self._parts: Buffers = []
         self.size = 0
 
     def write(self, data: Any) -> int:
@@ -38,10 +44,8 @@ class _Sink:
         self.size += len(data)
         return len(data)
 
-    def take(self) -> bytes:
-        taken = b"".join(self._parts)
-        self._parts.clear()
-        self.size = 0
+    def take(self) -> Buffers:
+        taken, self._parts, self.size = self._parts, [], 0
         return taken
 
     def flush(self) -> None: ...
@@ -51,11 +55,23 @@ class _Sink:
 
 def encode(source: FrameSource) -> bytes:
     """The whole Arrow IPC stream of a small frame."""
-    return b"".join(encode_chunks(source))
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, source.schema) as writer:
+        for batch in cut_batches(source.batches()):
+            writer.write_batch(batch)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def encode_chunks(source: FrameSource) -> Iterator[bytes]:
     """The Arrow IPC stream in chunks of 1 to 2 MiB that end with a record batch where they can."""
+    return (b"".join(buffers) for buffers in encode_buffers(source))
+
+
+def encode_buffers(source: FrameSource) -> Iterator[Buffers]:
+    """The same chunks as lists of buffers, so that nothing is copied before they are put together."""
     import pyarrow as pa
 
     sink = _Sink()
@@ -63,8 +79,15 @@ def encode_chunks(source: FrameSource) -> Iterator[bytes]:
         for batch in cut_batches(source.batches()):
             writer.write_batch(batch)
             if sink.size >= MIB:
-                yield from slices(sink.take())
-    yield from slices(sink.take())
+                yield from _chunks(sink)
+    yield from _chunks(sink)
+
+
+def _chunks(sink: _Sink) -> Iterator[Buffers]:
+    if sink.size <= CHUNK_BYTES:
+        yield sink.take()
+    else:
+        yield from ([part] for part in slices(memoryview(b"".join(sink.take()))))
 
 
 def cut_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -96,7 +119,7 @@ def _join(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches
 
 
-def slices(data: bytes, size: int = CHUNK_BYTES) -> Iterator[bytes]:
+def slices(data: Slicable, size: int = CHUNK_BYTES) -> Iterator[Slicable]:
     """Slices of at most `size` bytes; `data` itself when it is small enough."""
     if len(data) <= size:
         yield data
@@ -113,6 +136,43 @@ def decode(data: bytes) -> pa.Table:
         return pa.ipc.open_stream(data).read_all()
     except pa.ArrowException as error:
         raise DataLoss(f"the frame that was received cannot be read: {error}") from None
+
+
+class ReceivedFrame:
+    """A frame whose chunks are fed one after the other. Where a chunk ends with a record batch the table is a view of it."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._chunks: deque[memoryview] = deque()
+
+    def feed(self, chunk: bytes | memoryview) -> None:
+        """The next bytes of the stream."""
+        if chunk:
+            self._chunks.append(memoryview(chunk))
+
+    def result(self) -> pa.Table:
+        """The table, once all chunks are fed. Raises DataLoss if they are no frame."""
+        import pyarrow as pa
+
+        try:
+            with pa.PythonFile(self, mode="r") as file:
+                return pa.ipc.open_stream(file).read_all()
+        except (pa.ArrowException, OSError) as error:
+            raise DataLoss(f"the frame that was received cannot be read: {error}") from None
+
+    def read(self, size: int = -1) -> bytes | memoryview:
+        """What the Arrow reader calls: the next `size` bytes, fewer only at the end."""
+        parts: list[memoryview] = []
+        while size > 0 and self._chunks:
+            chunk = self._chunks.popleft()
+            parts.append(chunk[:size])
+            if len(chunk) > size:
+                self._chunks.appendleft(chunk[size:])
+            size -= len(parts[-1])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None: ...
 
 
 class FrameAssembler:

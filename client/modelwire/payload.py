@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from contextlib import ExitStack
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from modelwire.chunks import SMALL, FrameAssembler, decode, encode, encode_chunks, slices
+from modelwire.chunks import SMALL, ReceivedFrame, decode, encode, encode_buffers, encode_chunks, slices
 from modelwire.errors import InvalidArgument, ModelwireError
 from modelwire.frames import FrameLike, FrameSource
 from modelwire.records import RunInfo
 from modelwire.statuses import error_of_status
 from modelwire.v1 import frame_pb2, predict_service_pb2, run_info_pb2
 from modelwire.values import to_struct
+from modelwire.wire import field_tag, read_chunk, write_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +31,13 @@ class HasGeoInterface(Protocol):
 # A GeoJSON FeatureCollection, or an object such as a geopandas.GeoDataFrame.
 GeoLike: TypeAlias = "Mapping[str, Any] | HasGeoInterface"
 RunInfoLike: TypeAlias = "RunInfo | Mapping[str, Any]"
+
+_TAGS = {
+    field.name: field_tag(field.number)
+    for field in predict_service_pb2.PredictStreamRequest.DESCRIPTOR.fields
+    if field.type == field.TYPE_BYTES
+}
+_PREDICTIONS = field_tag(predict_service_pb2.PredictStreamResponse.PREDICTIONS_FIELD_NUMBER)
 
 
 class Payload:
@@ -64,6 +70,13 @@ class Payload:
         if self._geo is not None:
             for chunk in slices(self._geo_text):
                 yield {"geo": chunk}
+
+    def numbered(self, call: int) -> Iterator[bytes]:
+        """The chunks as messages of PredictStream. Those of `future` come last: it is predicted while it arrives."""
+        if self._geo is not None:
+            yield from (write_chunk(call, _TAGS["geo"], [chunk]) for chunk in slices(self._geo_text))
+        for role in sorted(self.sources, key="future".__eq__):
+            yield from (write_chunk(call, _TAGS[role], buffers) for buffers in encode_buffers(self.sources[role]))
 
     def requests(self, message: Callable[..., Any], header: Any) -> Iterator[Any]:
         """The messages of a streaming call: the header, then the chunks."""
@@ -98,68 +111,57 @@ def empty_like(frame: FrameLike) -> pa.Table:
 
 
 class Conversation:
-    """Predictions on one stream: makes the requests, and puts the answers together. A context manager.
+    """Predictions on one stream: makes the requests, and puts the answers together.
 
     `header` names the model and what is common to all predictions; `payloads` are made while they are sent.
     """
 
-    def __init__(self, header: predict_service_pb2.PredictRequest, payloads: Iterable[Payload]) -> None:
+    def __init__(
+        self, header: predict_service_pb2.PredictRequest, payloads: Iterable[Payload], *, out_of_order: bool = False
+    ) -> None:
         self._header = header
         self._payloads = payloads
-        self._asked: deque[FrameSource] = deque()
-        self._assembler: FrameAssembler | None = None
-        self._open = ExitStack()
+        self._out_of_order = out_of_order
+        self._asked: dict[int, FrameSource] = {}
+        self._received: dict[int, ReceivedFrame] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
-
-    def requests(self) -> Iterator[predict_service_pb2.PredictStreamRequest]:
+    def requests(self) -> Iterator[bytes]:
         """The messages, numbered 1, 2, 3 ... by prediction."""
-        message = predict_service_pb2.PredictStreamRequest
+        part = predict_service_pb2.PredictStreamRequest
+        if self._out_of_order:
+            yield part(options=predict_service_pb2.PredictStreamOptions(out_of_order=True)).SerializeToString()
         for call, payload in enumerate(self._payloads, start=1):
-            self._asked.append(payload.sources["future"])
+            self._asked[call] = payload.sources["future"]
             if payload.is_small:
                 whole = predict_service_pb2.PredictRequest()
                 whole.CopyFrom(self._header)
-                yield message(call=call, whole=payload.fill(whole))
+                yield part(call=call, whole=payload.fill(whole)).SerializeToString()
                 continue
-            yield message(call=call, header=self._header)
-            for part in payload.parts():
-                yield message(call=call, **part)  # type: ignore[arg-type] # the names of the fields are those of the roles
-            yield message(call=call, end=predict_service_pb2.PredictStreamEnd())
+            yield part(call=call, header=self._header).SerializeToString()
+            yield from payload.numbered(call)
+            yield part(call=call, end=predict_service_pb2.PredictStreamEnd()).SerializeToString()
 
-    def take(self, answer: predict_service_pb2.PredictStreamResponse) -> Any:
-        """Takes the next part of the answers. Returns a frame or a ModelwireError when it completes one, else None."""
-        match answer.WhichOneof("part"):
-            case "whole":
-                return self._asked.popleft().like_me(decode(answer.whole.predictions.arrow))
-            case "predictions":
-                self._assembling().feed(answer.predictions)
-            case "end":
-                return self._asked.popleft().like_me(self._finish())
-            case "error":
-                self._asked.popleft()
-                self._drop()
-                return error_of_status(answer.error)
-        return None
+    def take(self, message: bytes) -> tuple[int, Any] | None:
+        """Takes the next part of the answers. Returns the number of a prediction, counted from 0, and a frame or a ModelwireError when
+        it completes one, else None."""
+        if chunk := read_chunk(message, (_PREDICTIONS,)):
+            self._frame(chunk[0]).feed(chunk[2])
+            return None
+        answer = predict_service_pb2.PredictStreamResponse.FromString(message)
+        call, part = answer.call, answer.WhichOneof("part")
+        if part == "predictions":
+            self._frame(call).feed(answer.predictions)
+            return None
+        if part is None:
+            return None
+        source, received = self._asked.pop(call), self._received.pop(call, None)
+        if part == "error":
+            return call - 1, error_of_status(answer.error)
+        table = decode(answer.whole.predictions.arrow) if part == "whole" else (received or ReceivedFrame()).result()
+        return call - 1, source.like_me(table)
 
-    def _assembling(self) -> FrameAssembler:
-        if self._assembler is None:
-            self._assembler = self._open.enter_context(FrameAssembler())
-        return self._assembler
-
-    def _finish(self) -> pa.Table:
-        try:
-            return self._assembling().result()
-        finally:
-            self._drop()
-
-    def _drop(self) -> None:
-        self._assembler = None
-        self._open.close()
+    def _frame(self, call: int) -> ReceivedFrame:
+        return self._received.setdefault(call, ReceivedFrame())
 
 
 def frame_message(frame: FrameLike, field: str) -> frame_pb2.Frame:

@@ -79,9 +79,12 @@ class AsyncModel(AsyncArtifact):
         geo: GeoLike | None = None,
         run_info: RunInfoLike | None = None,
         errors: Literal["raise", "return"] = "raise",
+        out_of_order: bool = False,
     ) -> AsyncIterator[Any]:
-        """Predicts for many frames over one stream, in order; see Client.predict_many."""
-        predictions = work.predict_many(self._connection, self, futures, historic, geo=geo, run_info=run_info, errors=errors)
+        """Predicts for many frames over one stream; see Client.predict_many."""
+        predictions = work.predict_many(
+            self._connection, self, futures, historic, geo=geo, run_info=run_info, errors=errors, out_of_order=out_of_order
+        )
         async with aclosing(predictions):
             async for prediction in predictions:
                 yield prediction

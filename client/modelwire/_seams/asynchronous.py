@@ -43,6 +43,8 @@ CALL_ENDED = (grpc.RpcError, asyncio.CancelledError)
 WRITE_FAILED = "Internal error from Core"
 STATUS_PATIENCE = 1.0
 
+PREDICT_STREAM = "/modelwire.v1.PredictService/PredictStream"
+
 T = TypeVar("T")
 _END: Any = object()
 
@@ -63,6 +65,8 @@ class Stubs:
         self.jobs: JobServiceAsyncStub = job_service_pb2_grpc.JobServiceStub(channel)
         self.models: ModelServiceAsyncStub = model_service_pb2_grpc.ModelServiceStub(channel)
         self.predict: PredictServiceAsyncStub = predict_service_pb2_grpc.PredictServiceStub(channel)
+        # Messages as bytes: see modelwire.wire.
+        self.predict_stream: StreamStream[bytes, bytes] = channel.stream_stream(PREDICT_STREAM)
         self.runners: RunnerServiceAsyncStub = runner_service_pb2_grpc.RunnerServiceStub(channel)
         self.train: TrainServiceAsyncStub = train_service_pb2_grpc.TrainServiceStub(channel)
 

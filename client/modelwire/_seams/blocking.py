@@ -32,6 +32,8 @@ RpcError = grpc.RpcError
 # How a call ends that did not end well.
 CALL_ENDED = (grpc.RpcError, grpc.FutureCancelledError)
 
+PREDICT_STREAM = "/modelwire.v1.PredictService/PredictStream"
+
 T = TypeVar("T")
 
 
@@ -51,6 +53,8 @@ class Stubs:
         self.jobs = job_service_pb2_grpc.JobServiceStub(channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(channel)
         self.predict = predict_service_pb2_grpc.PredictServiceStub(channel)
+        # Messages as bytes: see modelwire.wire.
+        self.predict_stream: StreamStream[bytes, bytes] = channel.stream_stream(PREDICT_STREAM)
         self.runners = runner_service_pb2_grpc.RunnerServiceStub(channel)
         self.train = train_service_pb2_grpc.TrainServiceStub(channel)
 

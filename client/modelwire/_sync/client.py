@@ -232,13 +232,18 @@ class Client:
         geo: GeoLike | None = None,
         run_info: RunInfoLike | None = None,
         errors: Literal["raise", "return"] = "raise",
+        out_of_order: bool = False,
     ) -> Iterator[Any]:
         """Predicts for many frames over one stream, which is several times faster than as many calls.
 
-        Yields the predictions in the order of `futures`, which is read ahead (in a thread of its own) as far as the server keeps up.
-        With `errors="return"` a prediction that fails yields its ModelwireError in its place; otherwise it is raised.
+        `futures` is read ahead (in a thread of its own) as far as the server keeps up, and frames may be of any size. Yields the
+        predictions in the order of `futures`; with `out_of_order` yields pairs as they are done, `(2, prediction)` for the third frame.
+        With `errors="return"` a prediction that fails yields its ModelwireError in its place; otherwise it is raised, which ends the
+        stream.
         """
-        predictions = work.predict_many(self._connection, model, futures, historic, geo=geo, run_info=run_info, errors=errors)
+        predictions = work.predict_many(
+            self._connection, model, futures, historic, geo=geo, run_info=run_info, errors=errors, out_of_order=out_of_order
+        )
         with closing(predictions):
             yield from predictions
 

@@ -81,9 +81,12 @@ class Model(Artifact):
         geo: GeoLike | None = None,
         run_info: RunInfoLike | None = None,
         errors: Literal["raise", "return"] = "raise",
+        out_of_order: bool = False,
     ) -> Iterator[Any]:
-        """Predicts for many frames over one stream, in order; see Client.predict_many."""
-        predictions = work.predict_many(self._connection, self, futures, historic, geo=geo, run_info=run_info, errors=errors)
+        """Predicts for many frames over one stream; see Client.predict_many."""
+        predictions = work.predict_many(
+            self._connection, self, futures, historic, geo=geo, run_info=run_info, errors=errors, out_of_order=out_of_order
+        )
         with closing(predictions):
             yield from predictions
 

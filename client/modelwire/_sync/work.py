@@ -128,12 +128,12 @@ def _predict_large(
 ) -> Any:
     """The predictions, or the error with which the server answers."""
     idle = connection.settings.stall_timeout
-    with Conversation(request, [payload]) as conversation:
-        answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=idle, timeout=timeout)
-        with closing(answers):
-            for answer in answers:
-                if (result := conversation.take(answer)) is not None:
-                    return result
+    conversation = Conversation(request, [payload])
+    answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=idle, timeout=timeout)
+    with closing(answers):
+        for answer in answers:
+            if (result := conversation.take(answer)) is not None:
+                return result[1]
     raise Unavailable(f"{connection.settings.target} ended the stream without an answer")
 
 
@@ -146,16 +146,19 @@ def predict_many(
     geo: GeoLike | None,
     run_info: RunInfoLike | None,
     errors: Literal["raise", "return"],
+    out_of_order: bool,
 ) -> Generator[Any, None]:
     """Predicts for many frames over one stream, see Client.predict_many."""
     request = predict_service_pb2.PredictRequest(model=id_of(model), run_info=run_info_message(run_info))
     payloads = (Payload({"historic": historic, "future": future}, geo) for future in futures)
-    with Conversation(request, payloads) as conversation:
-        answers = connection.converse(connection.stubs.predict.PredictStream, conversation.requests(), idle=None)
-        with closing(answers):
-            for answer in answers:
-                if (result := conversation.take(answer)) is not None:
-                    yield raise_if_error(result) if errors == "raise" else result
+    conversation = Conversation(request, payloads, out_of_order=out_of_order)
+    answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=None)
+    with closing(answers):
+        for answer in answers:
+            if (result := conversation.take(answer)) is not None:
+                if errors == "raise":
+                    raise_if_error(result[1])
+                yield result if out_of_order else result[1]
 
 
 def id_of(thing: Config | Model | Artifact | str) -> str:
