@@ -40,6 +40,7 @@ from .metrics import ServerMetrics
 from .orchestration.orchestrator import Orchestrator
 from .orchestration.registration import Registration, Rhythm, own_url, url_of
 from .prediction import Prediction
+from .predictors.desk import PredictorDesk, PredictorRules
 from .registry.catalog import ModelCatalog
 from .registry.following import Following
 from .registry.gatekeeper import Gatekeeper
@@ -197,6 +198,7 @@ def assemble(ground: Ground) -> Parts:
         blobs=blobs,
         queue=queue,
         models=models,
+        names=following,
         predictor=predictor,
         timeout=timeout,
         schema_policy=settings.schema_policy,
@@ -226,6 +228,7 @@ def assemble(ground: Ground) -> Parts:
             following=following,
         ),
         validator=Validator(runners=runners, configs=configs, tree=tree, models=models),
+        predictors=PredictorDesk(runners.predictors, predictor_rules(settings)),
     )
     return Parts(
         domain=domain,
@@ -238,6 +241,15 @@ def assemble(ground: Ground) -> Parts:
         following=following,
         listener=listener_of(database, hub, dispatcher, models, following),
         job_metrics=job_metrics,
+    )
+
+
+def predictor_rules(settings: Settings) -> PredictorRules:
+    return PredictorRules(
+        threads=os.cpu_count() or 1,
+        max_waiting=settings.max_waiting_predictions,
+        check_seconds=settings.predictor_check_seconds,
+        check_timeout=settings.predictor_check_timeout,
     )
 
 
@@ -338,6 +350,7 @@ async def begin_work(stack: AsyncExitStack, parts: Parts) -> None:
 
 async def begin_service(stack: AsyncExitStack, parts: Parts) -> None:
     """Starts what callers need; `stack` ends it."""
+    stack.callback(parts.domain.predictors.close)
     for part in (parts.listener, parts.domain.jobs):
         part.start()
         stack.push_async_callback(part.close)

@@ -1,9 +1,9 @@
-"""The runners that a server serves."""
+"""The runners and predictors that a server serves."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from modelwire_runners import ArtifactHierarchy, BaseModelRunner, TargetError, load_runner
+from modelwire_runners import ArtifactHierarchy, BaseModelRunner, Predictor, TargetError, load_served
 
 from .errors import RunnerNotFound, RunnerNotServed
 
@@ -11,11 +11,16 @@ Runner = BaseModelRunner[Any]
 
 
 class RunnerRegistry:
-    """Runners by id; the first is the default. Raises TargetError when two have the same id, or there is none."""
+    """Runners by id; the first is the default. Beside them, or instead of them, there may be predictors. Raises TargetError when two have
+    the same id or name, or there is nothing at all."""
 
-    def __init__(self, runners: Sequence[Runner]) -> None:
-        if not runners:
+    def __init__(self, runners: Sequence[Runner], predictors: Sequence[Predictor] = ()) -> None:
+        if not runners and not predictors:
             raise TargetError("there is nothing to serve: name at least one runner, for instance `service.py:runner`")
+        self.predictors = tuple(predictors)
+        names = [predictor.name for predictor in predictors]
+        if twice := next((name for index, name in enumerate(names) if name in names[:index]), None):
+            raise TargetError(f"two predictors have the name `{twice}`; give each a name of its own")
         self._runners: dict[str, Runner] = {}
         for runner in runners:
             if runner.info.id in self._runners:
@@ -24,12 +29,17 @@ class RunnerRegistry:
 
     @classmethod
     def load(cls, targets: Sequence[str]) -> "RunnerRegistry":
-        """Imports the runners behind the targets. Raises TargetError."""
-        return cls([load_runner(target) for target in targets])
+        """Imports what is behind the targets. Raises TargetError."""
+        served = [one for target in targets for one in load_served(target)]
+        runners = [one for one in served if isinstance(one, BaseModelRunner)]
+        return cls(runners, [one for one in served if isinstance(one, Predictor)])
 
     @property
     def default(self) -> Runner:
-        return next(iter(self._runners.values()))
+        """Raises RunnerNotFound where there are only predictors."""
+        for runner in self._runners.values():
+            return runner
+        raise RunnerNotFound("this server has predictors, but no runner", runner="", known="")
 
     def all(self) -> list[Runner]:
         return list(self._runners.values())
@@ -39,7 +49,7 @@ class RunnerRegistry:
         if not runner_id:
             return self.default
         if runner_id not in self._runners:
-            known = ", ".join(self._runners)
+            known = ", ".join(self._runners) or "none"
             raise RunnerNotFound(f"there is no runner `{runner_id}`; this server has: {known}", runner=runner_id, known=known)
         return self._runners[runner_id]
 
@@ -52,4 +62,5 @@ class RunnerRegistry:
 
     def hierarchy(self, runner_id: str) -> ArtifactHierarchy:
         """How the levels of a runner's artifacts are called; uploads are named as the default runner's are."""
-        return self._runners.get(runner_id, self.default).hierarchy
+        runner = self._runners.get(runner_id) or next(iter(self._runners.values()), None)
+        return runner.hierarchy if runner else ArtifactHierarchy()

@@ -126,6 +126,14 @@ class Settings(BaseSettings):
         "`runner` the model as it was trained.",
     )
 
+    predictor_check_seconds: Seconds = Field(
+        10.0,
+        description="What was found out about the readiness of a predictor holds for so long; then it is tested anew when asked.",
+    )
+    predictor_check_timeout: Seconds = Field(
+        30.0, description="A predictor that does not answer its test inputs within so long is not ready."
+    )
+
     max_message_bytes: Bytes = Field(ByteSize(16 * MIB), description="The largest gRPC message. Larger frames travel in streams.")
     max_artifact_bytes: Bytes = Field(ByteSize(64 * GIB), description="The largest content of an artifact.")
     max_frame_bytes: Bytes = Field(ByteSize(4 * GIB), description="The largest frame in a stream.")

@@ -22,6 +22,7 @@ from pathlib import Path
 import structlog
 
 from modelwire_runners import TargetError
+from modelwire_runners.predictor import self_tests_later
 
 from . import app
 from .app import Ground
@@ -91,7 +92,9 @@ def _load(message: Message, fds: Sequence[int]) -> tuple[Loaded, ChosenSeeds]:
     configure_logs(settings.log_level, settings.log_format, worker="template")
     warm_up()
     before = Generators.capture()
-    runners = RunnerRegistry.load(settings.targets)
+    with self_tests_later():
+        # Libraries that models call may start threads, which would not survive a fork.
+        runners = RunnerRegistry.load(settings.targets)
     seeds = ChosenSeeds(before, Generators.capture())
     sys.stdout.flush()
     return Loaded(settings, runners, socket.socket(fileno=fds[0]), load["chosen"]), seeds
@@ -141,6 +144,7 @@ async def answer_calls(stack: AsyncExitStack, member: Member, loaded: Loaded) ->
     executor = DistantExecutor(partial(member.connect, "work"))
     ground = await _ground(stack, member, loaded, executor)
     parts = app.assemble(ground)
+    await parts.domain.predictors.prove()
     stack.callback(parts.predictor.close)
     metrics = app.metrics_of_process(parts)
     page = CommonPage(member, metrics)

@@ -15,6 +15,7 @@ from modelwire.v1 import (
     model_service_pb2,
     options_pb2,
     predict_service_pb2,
+    predictor_service_pb2,
     runner_service_pb2,
     train_service_pb2,
 )
@@ -28,6 +29,7 @@ FILES = (
     job_service_pb2,
     model_service_pb2,
     predict_service_pb2,
+    predictor_service_pb2,
     runner_service_pb2,
     train_service_pb2,
 )

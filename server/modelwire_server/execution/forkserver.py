@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelwire_runners import BaseModelRunner, ShellModelRunner, load_runner
+from modelwire_runners import BaseModelRunner, ShellModelRunner, load_served
+from modelwire_runners.predictor import self_tests_later
 
 from ..compiled import conversion
 from .child import live
@@ -208,8 +209,10 @@ def _kill(child: int) -> bool:
 
 
 def _load(targets: Sequence[str]) -> dict[str, BaseModelRunner[Any]]:
-    runners = (load_runner(target) for target in targets)
-    return {runner.info.id: runner for runner in runners}
+    """Predictors among them are imported, not called."""
+    with self_tests_later():
+        served = [one for target in targets for one in load_served(target)]
+    return {one.info.id: one for one in served if isinstance(one, BaseModelRunner)}
 
 
 def _preload(request: Message, runners: Runners) -> None:

@@ -1,6 +1,7 @@
-"""The health of the server, of its services and of its runners, in the words of grpc.health.v1."""
+"""The health of the server, of its services, runners and predictors, in the words of grpc.health.v1."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -13,13 +14,19 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 LONGEST_NAME = 200
 MOST_WATCHERS = 1000
 
+# Finds out whether something works.
+Probe = Callable[[], Awaitable[bool]]
+
 
 class Health(library.HealthServicer):  # type: ignore[misc]
-    """Nothing is serving until serving() is called, nor after draining(). The name of the whole server is empty."""
+    """Nothing is serving until serving() is called, nor after draining(). The name of the whole server is empty.
 
-    def __init__(self, names: Iterable[str]) -> None:
+    What has a probe is probed when somebody asks, and every `probe_seconds` while somebody watches it."""
+
+    def __init__(self, names: Iterable[str], probes: Mapping[str, Probe] | None = None, *, probe_seconds: float = 10.0) -> None:
         super().__init__()
-        self._server_status: dict[str, Any] = dict.fromkeys(("", *names), NOT_SERVING)
+        self._probes, self._probe_seconds = probes or {}, probe_seconds
+        self._server_status: dict[str, Any] = dict.fromkeys(("", *names, *self._probes), NOT_SERVING)
         self._watchers = 0
 
     @property
@@ -38,12 +45,14 @@ class Health(library.HealthServicer):  # type: ignore[misc]
         await self.enter_graceful_shutdown()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
+        await self._probe(request.service)
         status = self._server_status.get(request.service)
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service[:LONGEST_NAME]!r} here")
         return health_pb2.HealthCheckResponse(status=status)
 
     async def List(self, request: health_pb2.HealthListRequest, context: Context) -> health_pb2.HealthListResponse:
+        await asyncio.gather(*map(self._probe, self._probes))
         known = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()}
         return health_pb2.HealthListResponse(statuses=known)
 
@@ -54,7 +63,21 @@ class Health(library.HealthServicer):  # type: ignore[misc]
         if self._watchers >= MOST_WATCHERS:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MOST_WATCHERS} calls are watching already")
         self._watchers += 1
+        probing = asyncio.create_task(self._keep_probing(request.service))
         try:
             await super().Watch(request, context)
         finally:
+            probing.cancel()
             self._watchers -= 1
+
+    async def _probe(self, name: str) -> None:
+        """Finds out how it is, if it can be found out and the server is there for callers."""
+        if name in self._probes and self.is_serving():
+            status = SERVING if await self._probes[name]() else NOT_SERVING
+            if status != self._server_status[name]:
+                await self.set(name, status)
+
+    async def _keep_probing(self, name: str) -> None:
+        while name in self._probes:
+            await self._probe(name)
+            await asyncio.sleep(self._probe_seconds)

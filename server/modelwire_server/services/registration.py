@@ -1,6 +1,7 @@
 """Puts all services, and what surrounds their calls, on a server."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from modelwire.v1 import (
     config_service_pb2_grpc,
     job_service_pb2_grpc,
     model_service_pb2_grpc,
+    predictor_service_pb2_grpc,
     runner_service_pb2_grpc,
     train_service_pb2_grpc,
 )
@@ -26,6 +28,7 @@ from ..interceptors.metrics import count_calls
 from ..jobs.desk import JobDesk
 from ..metrics import ServerMetrics
 from ..prediction import Prediction
+from ..predictors.desk import PredictorDesk
 from ..protocols.open_inference.registration import SERVICE as OPEN_INFERENCE
 from ..protocols.open_inference.registration import add_open_inference
 from ..protocols.open_inference.v2.pool import POOL as OPEN_INFERENCE_POOL
@@ -37,16 +40,19 @@ from ..validation import Validator
 from .artifacts import ArtifactServicer
 from .configs import ConfigServicer
 from .frames import FrameReader
-from .health import Health
+from .health import Health, Probe
 from .jobs import JobServicer
 from .models import ModelServicer
 from .predict import PredictServicer
+from .predictors import PredictorServicer
 from .reflection import add_reflection
 from .runners import RunnerServicer
 from .stream_messages import add_predict_service
 from .train import TrainServicer
 
-SERVICES = tuple(f"modelwire.v1.{name}Service" for name in ("Runner", "Config", "Train", "Predict", "Model", "Job", "Artifact"))
+SERVICES = tuple(
+    f"modelwire.v1.{name}Service" for name in ("Runner", "Config", "Train", "Predict", "Predictor", "Model", "Job", "Artifact")
+)
 HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 # What a message may have beyond the frame in it.
 ENVELOPE_BYTES = 1 << 20
@@ -65,6 +71,7 @@ class Domain:
     jobs: JobDesk
     registry: ModelCatalog
     validator: Validator
+    predictors: PredictorDesk = field(default_factory=PredictorDesk)
 
 
 def server_options(settings: Settings) -> list[tuple[str, int]]:
@@ -90,6 +97,16 @@ def server_interceptors(settings: Settings, metrics: ServerMetrics) -> list[grpc
     return [AroundCalls(log_calls, count_calls(metrics), errors_to_statuses, deadlines(settings.default_deadline))]
 
 
+def probes_of(predictors: PredictorDesk) -> dict[str, Probe]:
+    """What finds out whether each predictor works, by its name in health checks."""
+
+    async def works(name: str) -> bool:
+        (state,) = await predictors.readiness(name)
+        return state.ready
+
+    return {f"predictors/{name}": partial(works, name) for name in predictors.names}
+
+
 async def add_services(server: Any, domain: Domain, *, settings: Settings, metrics: ServerMetrics) -> Health:
     """Registers all services with a server, or what stands for one; returns their health, which says NOT_SERVING until told otherwise."""
     limits = settings.frame_limits
@@ -112,10 +129,12 @@ async def add_services(server: Any, domain: Domain, *, settings: Settings, metri
     add_predict_service(prediction, server)
     models = ModelServicer(domain.registry, heartbeat_seconds=settings.heartbeat_seconds)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
+    predictor_service_pb2_grpc.add_PredictorServiceServicer_to_server(PredictorServicer(domain.predictors), server)
     job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     artifacts = ArtifactServicer(domain.tree, domain.blobs, limits)
     artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(artifacts, server)
-    health = Health([*SERVICES, OPEN_INFERENCE, *(f"runners/{runner.info.id}" for runner in domain.runners.all())])
+    names = [*SERVICES, OPEN_INFERENCE, *(f"runners/{runner.info.id}" for runner in domain.runners.all())]
+    health = Health(names, probes_of(domain.predictors), probe_seconds=settings.predictor_check_seconds)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     add_open_inference(
         server, prediction=domain.prediction, tree=domain.tree, limits=limits, metrics=metrics, is_serving=health.is_serving

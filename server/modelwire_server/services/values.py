@@ -23,12 +23,18 @@ def dict_of(struct: struct_pb2.Struct, field: str) -> dict[str, Any]:
 
 def dict_from_json(text: str, field: str) -> dict[str, Any]:
     """The object that a JSON text is, with integers of any size. Raises InvalidField if it is none, and as dict_of() does."""
+    found = value_from_json(text, field)
+    if not isinstance(found, dict):
+        raise InvalidField.of(FieldViolation(field, f"must be a JSON object, not {type(found).__name__}"))
+    return found
+
+
+def value_from_json(text: str, field: str) -> Any:
+    """The value that a JSON text is, with integers of any size. Raises as dict_from_json() does."""
     try:
         found = json.loads(text, parse_constant=float)
     except (ValueError, RecursionError) as error:
         raise InvalidField.of(FieldViolation(field, f"is no JSON text: {error}")) from error
-    if not isinstance(found, dict):
-        raise InvalidField.of(FieldViolation(field, f"must be a JSON object, not {type(found).__name__}"))
     _check(found, field, DEEPEST + 1)
     return found
 
