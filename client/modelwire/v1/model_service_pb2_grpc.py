@@ -199,7 +199,8 @@ class ModelServiceServicer:
 
     def WatchModels(self, request, context):
         """Follows what happens in the registry: first what happened after `after_sequence`, then each new event as it happens, until the
-        caller leaves. A heartbeat without kind comes when nothing happened for a while.
+        caller leaves. A heartbeat without kind comes when nothing happened for a while, and at once if there is nothing to tell yet. Fails
+        with INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

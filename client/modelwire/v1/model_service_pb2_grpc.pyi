@@ -70,7 +70,8 @@ class ModelServiceStub:
     """Removes an alias. Fails with MODEL_NOT_FOUND."""
     WatchModels: _grpc.UnaryStreamMultiCallable[_model_service_pb2.WatchModelsRequest, _model_service_pb2.WatchModelsResponse]
     """Follows what happens in the registry: first what happened after `after_sequence`, then each new event as it happens, until the
-    caller leaves. A heartbeat without kind comes when nothing happened for a while.
+    caller leaves. A heartbeat without kind comes when nothing happened for a while, and at once if there is nothing to tell yet. Fails
+    with INVALID_FIELD.
     """
 
 @_typing.type_check_only
@@ -115,7 +116,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Removes an alias. Fails with MODEL_NOT_FOUND."""
     WatchModels: _aio.UnaryStreamMultiCallable[_model_service_pb2.WatchModelsRequest, _model_service_pb2.WatchModelsResponse]  # type: ignore[assignment]
     """Follows what happens in the registry: first what happened after `after_sequence`, then each new event as it happens, until the
-    caller leaves. A heartbeat without kind comes when nothing happened for a while.
+    caller leaves. A heartbeat without kind comes when nothing happened for a while, and at once if there is nothing to tell yet. Fails
+    with INVALID_FIELD.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -235,7 +237,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_model_service_pb2.WatchModelsResponse], _abc.AsyncIterator[_model_service_pb2.WatchModelsResponse]]:
         """Follows what happens in the registry: first what happened after `after_sequence`, then each new event as it happens, until the
-        caller leaves. A heartbeat without kind comes when nothing happened for a while.
+        caller leaves. A heartbeat without kind comes when nothing happened for a while, and at once if there is nothing to tell yet. Fails
+        with INVALID_FIELD.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -252,15 +252,18 @@ class ModelCatalog:
 
     async def watch(self, name: str, after: int, *, heartbeat: float) -> AsyncIterator[ModelEvent | int]:
         """Events after a sequence, then each new one, until the caller has enough; the number of the last event when nothing
-        happened for `heartbeat` seconds. A sequence of -1 means: only what is new."""
+        happened for `heartbeat` seconds, and at once if there are no events yet. A sequence of -1 means: only what is new."""
         with self._following.watching() as news:
-            last = after if after >= 0 else await self._database.read(store.last_sequence)
+            last, begun = after if after >= 0 else await self._database.read(store.last_sequence), False
             while True:
                 news.clear()
                 events = await self._events_after(last, name)
                 for event in events:
                     yield event
                     last = event.sequence
+                if not (events or begun):
+                    yield last
+                begun = True
                 while len(events) < EVENTS_AT_ONCE and not await _comes(news, within=heartbeat):
                     yield last
 

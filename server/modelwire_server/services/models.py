@@ -25,6 +25,7 @@ from ..registry.model import (
 )
 from .checks import Findings
 from .gates import gate_message, gate_of
+from .jobs import LONGEST_HEARTBEAT, SHORTEST_HEARTBEAT
 from .messages import timestamp
 from .values import struct_of
 
@@ -132,8 +133,10 @@ class ModelServicer(ModelServiceServicer):
             findings.add(violation.field, violation.description)
         if request.after_sequence < -1:
             findings.add("after_sequence", "must be a sequence, 0 or -1")
+        interval = findings.seconds("heartbeat_interval", request, least=SHORTEST_HEARTBEAT, most=LONGEST_HEARTBEAT)
         findings.settle()
-        async for event in self._models.watch(request.name, request.after_sequence, heartbeat=self._heartbeat_seconds):
+        heartbeat = interval or self._heartbeat_seconds
+        async for event in self._models.watch(request.name, request.after_sequence, heartbeat=heartbeat):
             yield event_message(event)
 
 
