@@ -10,13 +10,26 @@ from .load import build
 from .machine import BENCH
 from .peer import Peer
 from .peers import ALL
-from .results import show, write
+from .results import Section, show, write
 from .scenarios import Plan, Scenario
 from .scenarios.frames import frames
+from .scenarios.killed import killed
+from .scenarios.neighbours import neighbours
+from .scenarios.overload import overload
+from .scenarios.soak import soak
 from .scenarios.streams import streams
 from .scenarios.unary import unary
 
-SCENARIOS: dict[str, Scenario] = {"unary": unary, "streams": streams, "frames": frames}
+SCENARIOS: dict[str, Scenario] = {
+    "unary": unary,
+    "streams": streams,
+    "frames": frames,
+    "neighbours": neighbours,
+    "overload": overload,
+    "killed": killed,
+}
+# The order of the page of results.
+SECTIONS = [*SCENARIOS, "soak"]
 
 program = typer.Typer(add_completion=False, no_args_is_help=False)
 
@@ -35,10 +48,19 @@ def bench(
     build()
     plan = Plan(peers=_chosen(peers), rounds=rounds, seconds=seconds, warm_up=warm_up)
     for name in _names(only) or SCENARIOS:
-        section = SCENARIOS[name](plan)
-        show(section)
-        if record:
-            write(section, list(SCENARIOS))
+        _tell(SCENARIOS[name](plan), record)
+
+
+@program.command("soak")
+def soak_server(
+    minutes: Annotated[float, typer.Option(help="How long.")] = 30.0,
+    reloads: Annotated[int, typer.Option(help="How many models are reloaded meanwhile.")] = 1000,
+    record: Annotated[bool, typer.Option(help="Write benchmarks/RESULTS.md.")] = False,
+) -> None:
+    """See whether memory grows."""
+    BENCH.mkdir(exist_ok=True)
+    build()
+    _tell(soak(minutes, reloads), record)
 
 
 @program.command("install")
@@ -48,6 +70,12 @@ def install_peers(peers: Annotated[str, typer.Option(help="Which; all if empty."
     for environment in dict.fromkeys(peer.environment for peer in _chosen(peers) if peer.environment):
         trouble = install(environment)
         Console().print(f"{environment}: {trouble or 'installed'}", highlight=False)
+
+
+def _tell(section: Section, record: bool) -> None:
+    show(section)
+    if record:
+        write(section, SECTIONS)
 
 
 def _names(text: str) -> list[str]:

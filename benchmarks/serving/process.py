@@ -49,16 +49,13 @@ class Processes:
         return found
 
     def peak_bytes(self) -> int:
-        """The most memory that one of the processes has had since forget_peaks(); that is the one that predicts."""
+        """The most memory that one of the processes has had since it began; that is the one that predicts."""
         return max((_status(process.pid, "VmHWM") for process in self.all()), default=0)
 
-    def resident_bytes(self) -> int:
-        """The memory of the process that has the most."""
-        return max((_status(process.pid, "VmRSS") for process in self.all()), default=0)
-
-    def forget_peaks(self) -> None:
-        for process in self.all():
-            Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+    def resident_bytes(self) -> tuple[int, int]:
+        """The memory of the process that was started, and of all together."""
+        sizes = {process.pid: _status(process.pid, "VmRSS") for process in self.all()}
+        return sizes.get(self.pid, 0), sum(sizes.values())
 
     def end(self) -> None:
         """Asks nicely first; what is left then, daemons included, is killed."""

@@ -93,6 +93,13 @@ def unary(place: Place, model: str, question: Question, engine: str = "") -> Wor
     )
 
 
+def model_of(work: Work) -> str:
+    """The model that a PredictRequest names."""
+    (model,) = wire.parse(work.messages[0])[1]
+    assert isinstance(model, bytes)
+    return model.decode()
+
+
 def streamed(place: Place, model: str, question: Question, engine: str = "") -> Work:
     asked = [(pb.PredictStreamRequest(whole=request(model, row, engine)), expected) for row, expected in question.single()]
     return Work(

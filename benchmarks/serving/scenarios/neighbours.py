@@ -1,0 +1,67 @@
+"""A slow model beside a fast one on one server: what the callers of the fast one notice."""
+
+from ..load import begun, run
+from ..peer import Place, Question, Running, Works
+from ..peers.modelwire import Modelwire, train, unary
+from ..results import Figures, Section
+from ..rounds import Measured, Results, Turn, rounds
+from . import Plan
+from .unary import one_row_each
+
+FAST = "fast"
+SLOW = {"waiting": "one that sleeps for 200 ms", "computing": "one that computes for 200 ms"}
+# Calls of the slow model under way, and of the fast one.
+SLOW_IN_FLIGHT = 4
+LEVELS = (1, 16)
+FIGURES = ("calls/s", "p50 ms", "p99 ms", "times p99 alone", "slowest ms")
+
+
+class Neighbours(Modelwire):
+    runners = ("runner", *SLOW)
+
+
+def neighbours(plan: Plan) -> Section:
+    question = one_row_each()
+    turns = [Turn("modelwire", Neighbours(), lambda place: _works(place, question))]
+    results = rounds(turns, question.columns, plan.rounds, lambda running: _turn(running, plan))
+    return Section(
+        name="neighbours",
+        title="A slow model beside a fast one",
+        how=(
+            f"The fast model is asked by 1 caller or 16, alone and while {SLOW_IN_FLIGHT} calls of the other are under way. "
+            f"One process. {plan.rounds} rounds, {plan.seconds:g} s for each figure."
+        ),
+        tables=[_table(results)],
+        notes=[f"modelwire was not measured: {reason}" for reason in results.missing.values()],
+        busy=results.busy_at_start,
+    )
+
+
+def _works(place: Place, question: Question) -> Works:
+    few = Question(question.rows[:4], question.expected[:4])
+    return {FAST: unary(place, train(place), question), **{name: unary(place, train(place, name), few) for name in SLOW}}
+
+
+def _turn(running: Running, plan: Plan) -> Measured:
+    measured: Measured = {}
+    for level in LEVELS:
+        measured[FAST, level] = run(running.works[FAST], in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
+        for name in SLOW:
+            whole = plan.seconds + plan.warm_up
+            with begun(running.works[name], in_flight=SLOW_IN_FLIGHT, seconds=whole + 5, warm_up=0):
+                measured[name, level] = run(running.works[FAST], in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
+    return measured
+
+
+def _table(results: Results) -> Figures:
+    columns = ["beside the fast model"]
+    columns += [f"{what}, {level} in flight" for level in LEVELS for what in FIGURES]
+    names = {FAST: "nothing", **SLOW}
+    rows = [[told, *(cell for level in LEVELS for cell in _cells(results, name, level))] for name, told in names.items()]
+    return Figures(columns, rows if results.series else [])
+
+
+def _cells(results: Results, name: str, level: int) -> list[str]:
+    series, alone = results.series[name, level], results.series[FAST, level]
+    times = f"{series.p99 / alone.p99:.2f} x"
+    return [f"{series.per_second:,.0f}", f"{series.p50:.2f}", f"{series.p99:.2f}", times, f"{series.longest:.0f}"]
