@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 
@@ -14,6 +15,7 @@ from .gateway.inside import InsideCalls, Registered
 from .gateway.methods import contract_methods
 from .gateway.open_inference.routes import open_inference_routes
 from .gateway.pages import pages
+from .gateway.predictor_routes import predictor_routes, predictors_summary
 from .gateway.system import Check
 from .gateway.transcoding import Transcoder
 from .listening import HttpServer, bind, has_connections, stop_listening
@@ -85,6 +87,11 @@ async def open_front(
         checks=checks,
         metrics=page or metrics,
         transcoder=Transcoder(calls, contract_methods(), options),
-        pages=[*pages(calls, extra_fields=settings.rest_extra_fields), *open_inference_routes(calls, options)],
+        pages=[
+            *pages(calls, extra_fields=settings.rest_extra_fields),
+            *open_inference_routes(calls, options),
+            *predictor_routes(calls, options),
+        ],
+        summary=partial(predictors_summary, calls),
     )
     return Front(server=server, http=HttpServer(app, settings, http_socket), calls=calls, health=health, grpc_port=grpc_port)

@@ -5,6 +5,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import grpc
 import structlog
@@ -21,6 +22,7 @@ from .http import http_app
 from .methods import contract_methods
 from .open_inference.routes import open_inference_routes
 from .pages import pages
+from .predictor_routes import predictor_routes, predictors_summary
 from .remote import RemoteCalls
 from .system import Unwell
 from .transcoding import Transcoder
@@ -59,7 +61,12 @@ async def forwarding(
                 checks=checks,
                 metrics=ServerMetrics(),
                 transcoder=transcoder,
-                pages=[*pages(calls, extra_fields=settings.rest_extra_fields), *open_inference_routes(calls, options)],
+                pages=[
+                    *pages(calls, extra_fields=settings.rest_extra_fields),
+                    *open_inference_routes(calls, options),
+                    *predictor_routes(calls, options),
+                ],
+                summary=partial(predictors_summary, calls),
             ),
             settings,
         )

@@ -17,7 +17,7 @@ from .calls import CallFailed
 from .openapi.entities import schema_routes
 from .parsing import InvalidRequest
 from .problems import Asked, Problem, invalid_request, not_allowed, not_found, problem_of, response_of
-from .system import CHECK_SECONDS, Check, system_routes
+from .system import CHECK_SECONDS, Check, Summary, system_routes
 from .transcoding import REQUEST_ID_HEADER, Transcoder
 
 
@@ -28,10 +28,11 @@ def http_app(
     transcoder: Transcoder | None = None,
     pages: Sequence[BaseRoute] = (),
     check_seconds: float = CHECK_SECONDS,
+    summary: Summary | None = None,
 ) -> Starlette:
-    """Health, metrics and `pages`, and for every other path the methods of the contract."""
+    """Health, metrics and `pages`, and for every other path the methods of the contract. `summary` tells of the predictors."""
     app = Starlette(
-        routes=[*system_routes(checks, metrics, check_seconds), *schema_routes(), *pages],
+        routes=[*system_routes(checks, metrics, check_seconds, summary), *schema_routes(), *pages],
         middleware=[Middleware(RequestIds)],
         exception_handlers={HTTPException: _refused, InvalidRequest: _invalid, CallFailed: _failed},
     )

@@ -13,13 +13,22 @@ from modelwire.v1 import (
     job_service_pb2,
     options_pb2,
     predict_service_pb2,
+    predictor_service_pb2,
     runner_service_pb2,
     train_service_pb2,
 )
 
 from .templates import Template, TemplateError, parse_template
 
-_FILES = (runner_service_pb2, config_service_pb2, train_service_pb2, predict_service_pb2, job_service_pb2, artifact_service_pb2)
+_FILES = (
+    runner_service_pb2,
+    config_service_pb2,
+    train_service_pb2,
+    predict_service_pb2,
+    predictor_service_pb2,
+    job_service_pb2,
+    artifact_service_pb2,
+)
 # The options name a verb in lower case, and anything else as a custom one.
 _VERBS = ("get", "put", "post", "delete", "patch")
 

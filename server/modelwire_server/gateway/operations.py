@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from modelwire._version import __version__
 
-from . import artifacts, configs, files, jobs, lists, streams, tables
+from . import artifacts, configs, files, jobs, lists, predictors, streams, tables
 from .answers import HTTP_BODY, plain
 from .exchange import Exchange
 from .methods import Method
@@ -46,6 +46,8 @@ _BY_NAME: dict[str, Operation] = {
     "modelwire.v1.ConfigService.ListConfigArtifacts": artifacts.of_config,
     "modelwire.v1.ConfigService.UpdateConfig": configs.write,
     "modelwire.v1.JobService.WatchJob": jobs.watch,
+    "modelwire.v1.PredictorService.Predict": predictors.with_payload,
+    "modelwire.v1.PredictorService.Score": predictors.with_payload,
 }
 
 

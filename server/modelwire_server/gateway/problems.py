@@ -105,6 +105,12 @@ def problem_of(failure: CallFailed, asked: Asked) -> Problem:
     return problem
 
 
+def violations_of(failure: CallFailed) -> list[tuple[list[str | int], str, str]]:
+    """What a failed call says of its request: places such as ["data", "items", 0], the name of the rule, and a sentence."""
+    _, violations, _ = _details(failure)
+    return [(_parts(one.field), one.reason.lower() or "value_error", one.description) for one in violations]
+
+
 def status_of(reason: str) -> int:
     """The HTTP status of a reason, as long as it is not an id in the path that is wrong."""
     return _words(reason, CODES[reason])[0]
@@ -191,9 +197,13 @@ def _entry(kind: str, place: tuple[str | int, ...], text: str, asked: Asked) -> 
 
 def _place(field: str, asked: Asked) -> tuple[str | int, ...]:
     """`data.features[0]` as ("body", "data", "features", 0)."""
-    parts = [int(part) if part.isdigit() else part for part in _PART.findall(field)]
+    parts = _parts(field)
     in_path = asked.match is not None and parts and parts[0] in asked.match.values
     return ("path" if in_path else _source(asked), *parts)
+
+
+def _parts(field: str) -> list[str | int]:
+    return [int(part) if part.isdigit() else part for part in _PART.findall(field)]
 
 
 def _source(asked: Asked) -> str:

@@ -57,7 +57,7 @@ SHAPES: dict[str, Shape] = {
 }
 
 # Fields that cannot hold everything, and those that hold it as JSON text then.
-JSON_TEXTS = {f"{PACKAGE}Config.data": "data_json"}
+JSON_TEXTS = {f"{PACKAGE}Config.data": "data_json", f"{PACKAGE}PredictorServicePredictResponse.data": "data_json"}
 
 # Other names by which REST clients give a field.
 ALIASES: dict[str, tuple[str, ...]] = {f"{PACKAGE}RunInfo.prediction_periods": ("prediction_length",)}

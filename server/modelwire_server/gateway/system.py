@@ -17,10 +17,14 @@ from ..errors import Degraded
 from ..metrics import CONTENT_TYPE, MetricsText
 from .answers import Streamed
 from .jobs import read_interval
+from .predictor_routes import uptime
 from .streams import EVENT_STREAM, HEADERS, data
 
 # Asks one part of the server whether it is well; raises when it is not: Degraded when the server works all the same.
 Check = Callable[[], Awaitable[object]]
+
+# Tells for each predictor whether it works.
+Summary = Callable[[], Awaitable[Mapping[str, bool]]]
 
 CHECK_SECONDS = 5.0
 HEALTH_INTERVAL = 1.0
@@ -40,11 +44,16 @@ _APP: dict[str, Any] = {
 log = structlog.get_logger(__name__)
 
 
-def system_routes(checks: Mapping[str, Check], metrics: MetricsText, check_seconds: float = CHECK_SECONDS) -> list[BaseRoute]:
+def system_routes(
+    checks: Mapping[str, Check], metrics: MetricsText, check_seconds: float = CHECK_SECONDS, summary: Summary | None = None
+) -> list[BaseRoute]:
     """A check that raises or takes longer than `check_seconds` makes the server unhealthy."""
 
     async def health(request: Request) -> Response:
         report = await _report(checks, check_seconds)
+        if summary is not None and (ready := await summary()):
+            report["status"] = max(report["status"], _STATES[not all(ready.values())], key=_STATES.index)
+            report |= {"live": True, "ready": ready, "uptime": uptime()}
         return JSONResponse(report, status_code=503 if report["status"] == "unhealthy" else 200)
 
     async def health_stream(request: Request) -> Response:

@@ -1,6 +1,7 @@
 """The predictors of a server, and the threads that they work in."""
 
 import asyncio
+import math
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,10 +55,10 @@ class PredictorDesk:
         """The same for several things, in parallel. Together they count as one that is under way."""
         return await self._bench(name).run_all(acts)
 
-    async def readiness(self, name: str = "") -> list[Readiness]:
-        """Whether one predictor works, or each. Raises PredictorNotFound."""
+    async def readiness(self, name: str = "", *, patience: float = math.inf) -> list[Readiness]:
+        """Whether one predictor works, or each; after `patience` seconds what was known before. Raises PredictorNotFound."""
         wanted = [self.get(name)] if name else self.all()
-        return list(await asyncio.gather(*map(self._checks.of, wanted)))
+        return list(await asyncio.gather(*(self._checks.of(one, patience) for one in wanted)))
 
     async def prove(self) -> None:
         """Has all test themselves, where that was not done when they were made. Raises StartError for what must not be served."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -45,19 +46,19 @@ class ReadinessChecks:
     timeout: float = 30.0
     _states: dict[str, _State] = field(default_factory=dict, init=False)
 
-    async def of(self, predictor: Predictor) -> Readiness:
-        """Whether the predictor works."""
+    async def of(self, predictor: Predictor, patience: float = math.inf) -> Readiness:
+        """Whether the predictor works. After `patience` seconds it is what was known before."""
         state = self._states.setdefault(predictor.name, _State())
         if state.known is not None and time.monotonic() < state.known_since + self.holds:
             return state.known
         if state.check is None:
             state.check, state.began = _tested(predictor), time.monotonic()
             state.check.add_done_callback(lambda check: self._finish(predictor, state, check))
-        await asyncio.wait({state.check}, timeout=max(0.0, state.began + self.timeout - time.monotonic()))
-        if state.check is not None:
+        check, left = state.check, max(0.0, state.began + self.timeout - time.monotonic())
+        await asyncio.wait({check}, timeout=min(left, patience))
+        if not check.done() and left <= patience:
             self._learn(predictor, state, f"it has not answered its test inputs for {time.monotonic() - state.began:.3g} s")
-        assert state.known is not None
-        return state.known
+        return state.known or Readiness(predictor.name, False, "it has not answered its test inputs yet", now())
 
     def _finish(self, predictor: Predictor, state: _State, check: "asyncio.Future[str]") -> None:
         state.check = None

@@ -17,6 +17,8 @@ from .messages import reason_number, timestamp
 from .values import fill_value, fits_value, has_large_integers, struct_of, value_from_json, value_of
 
 MOST_ITEMS = 1_000
+# Seconds that a description waits for whether the predictor works.
+PATIENCE = 1.0
 # What callers call a payload.
 FIELD = "data"
 
@@ -28,12 +30,12 @@ class PredictorServicer(PredictorServiceServicer):
         self._predictors = predictors
 
     async def ListPredictors(self, request: pb.ListPredictorsRequest, context: Context) -> pb.ListPredictorsResponse:
-        found = zip(self._predictors.all(), await self._predictors.readiness(), strict=True)
+        found = zip(self._predictors.all(), await self._predictors.readiness(patience=PATIENCE), strict=True)
         return pb.ListPredictorsResponse(predictors=[predictor_message(predictor, state) for predictor, state in found])
 
     async def GetPredictor(self, request: pb.GetPredictorRequest, context: Context) -> pb.GetPredictorResponse:
         predictor = self._predictors.get(request.predictor)
-        (state,) = await self._predictors.readiness(predictor.name)
+        (state,) = await self._predictors.readiness(predictor.name, patience=PATIENCE)
         return pb.GetPredictorResponse(predictor=predictor_message(predictor, state))
 
     async def Predict(self, request: pb.PredictorServicePredictRequest, context: Context) -> pb.PredictorServicePredictResponse:

@@ -77,6 +77,8 @@ IGNORED = frozenset(
         # The same as `data`, for numbers that messages cannot hold.
         "modelwire.v1.CreateConfigRequest.data_json",
         "modelwire.v1.UpdateConfigRequest.data_json",
+        "modelwire.v1.PredictorServicePredictRequest.data_json",
+        "modelwire.v1.PredictorServiceScoreRequest.data_json",
     }
 )
 
