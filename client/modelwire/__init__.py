@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         StageEvent,
         StateEvent,
     )
+    from modelwire.gates import GateFinding, GoldenRows, MetricBounds, PromotionGate
     from modelwire.records import (
         ArtifactInput,
         ArtifactNode,
@@ -110,6 +111,7 @@ _HOMES = {
         "StageEvent",
         "StateEvent",
     ),
+    "modelwire.gates": ("GateFinding", "GoldenRows", "MetricBounds", "PromotionGate"),
     "modelwire.records": (
         "ArtifactInput",
         "ArtifactNode",
@@ -146,6 +148,8 @@ __all__ = [
     "Event",
     "FailedPrecondition",
     "FieldViolation",
+    "GateFinding",
+    "GoldenRows",
     "HealthStatus",
     "Internal",
     "InvalidArgument",
@@ -154,6 +158,7 @@ __all__ = [
     "JobFailed",
     "JobStatus",
     "LogEvent",
+    "MetricBounds",
     "MetricEvent",
     "Model",
     "ModelEvent",
@@ -163,6 +168,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "ProgressEvent",
+    "PromotionGate",
     "RegisteredModel",
     "ResourceExhausted",
     "RunInfo",

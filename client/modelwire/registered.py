@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from modelwire.gates import PromotionGate, gate_of
 from modelwire.v1 import model_service_pb2
 from modelwire.values import from_struct
 
@@ -17,13 +18,17 @@ Stage = Literal["", "staging", "production", "archived"]
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredModel:
-    """A name and what it stands for; `aliases` tells the version that each alias points to."""
+    """A name and what it stands for.
+
+    `aliases` tells the version that each alias points to, `gate` what a version must keep for that.
+    """
 
     name: str
     description: str
     tags: tuple[str, ...]
     aliases: dict[str, int]
     latest_version: int
+    gate: PromotionGate | None = field(repr=False)
     created_at: datetime = field(repr=False)
     updated_at: datetime = field(repr=False)
 
@@ -63,7 +68,7 @@ class ModelEvent:
     """Something that happened in the registry.
 
     `kind` is registered, promoted, rolled_back, updated, alias_removed, version_deleted or deleted; `previous_version` is where the
-    alias pointed before, 0 if nowhere.
+    alias pointed before, 0 if nowhere; `override` is why rules of the gate did not count, if they did not.
     """
 
     sequence: int
@@ -73,6 +78,7 @@ class ModelEvent:
     version: int
     alias: str
     previous_version: int
+    override: str
 
 
 def registered_of(model: model_service_pb2.Model) -> RegisteredModel:
@@ -83,6 +89,7 @@ def registered_of(model: model_service_pb2.Model) -> RegisteredModel:
         tags=tuple(model.tags),
         aliases=dict(sorted(model.aliases.items())),
         latest_version=model.latest_version,
+        gate=gate_of(model.gate) if model.HasField("gate") else None,
         created_at=_time(model.created_at),
         updated_at=_time(model.updated_at),
     )
@@ -122,6 +129,7 @@ def model_event_of(event: model_service_pb2.WatchModelsResponse) -> ModelEvent |
         version=event.version,
         alias=event.alias,
         previous_version=event.previous_version,
+        override=event.override,
     )
 
 

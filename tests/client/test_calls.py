@@ -284,6 +284,8 @@ def test_only_calls_that_may_be_made_twice_are_retried_by_grpc() -> None:
     assert every - retried == {
         *("ConfigService.LinkArtifact", "ConfigService.UnlinkArtifact", "JobService.DeleteJob"),
         *("TrainService.TrainStream", "PredictService.PredictStream", "PredictService.SubmitPredictionStream"),
+        *(f"ModelService.{name}" for name in ("DeleteModel", "DeleteModelVersion", "DeleteModelAlias")),
+        *(f"ModelService.{name}" for name in ("PromoteModel", "RollbackModel", "WatchModels")),
         *("JobService.WatchJob", "ArtifactService.DownloadArtifact", "ArtifactService.UploadArtifact"),
     }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire._sync.connection import Connection, new_request_id
 from modelwire._sync.watching import HEARTBEAT, MISSED_HEARTBEATS, Watch
 from modelwire._sync.work import id_of
+from modelwire.gates import GateFinding, PromotionGate, finding_of, gate_message
 from modelwire.registered import (
     ModelEvent,
     ModelVersion,
@@ -85,9 +86,25 @@ class Registry:
         for model in self._connection.pages(self._stub.ListModels, pb.ListModelsRequest(tags=tags), "models", limit):
             yield registered_of(model)
 
-    def update(self, name: str, *, description: str | None = None, tags: Sequence[str] = ()) -> RegisteredModel:
-        """Changes what is given; answers with the model as it is now. Raises NotFound, InvalidArgument."""
-        request = pb.UpdateModelRequest(name=name, description=description, tags=tags, request_id=new_request_id())
+    def update(
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        gate: PromotionGate | Mapping[str, Any] | None = None,
+    ) -> RegisteredModel:
+        """Changes what is given; answers with the model as it is now. Raises NotFound, InvalidArgument.
+
+        `gate` is replaced as a whole, and may also be an object with the same keys; an empty one lets everything pass that loads.
+        """
+        request = pb.UpdateModelRequest(
+            name=name,
+            description=description,
+            tags=tags,
+            gate=None if gate is None else gate_message(gate),
+            request_id=new_request_id(),
+        )
         return registered_of((self._connection.call(self._stub.UpdateModel, request)).model)
 
     def delete(self, name: str) -> None:
@@ -130,14 +147,21 @@ class Registry:
         request = pb.DeleteModelVersionRequest(name=name, version=str(version))
         self._connection.call(self._stub.DeleteModelVersion, request)
 
-    def promote(self, name: str, version: int | str, alias: str = PRODUCTION) -> RegisteredModel:
-        """Points an alias to a version, or to where another alias points, once that is loaded.
+    def promote(self, name: str, version: int | str, alias: str = PRODUCTION, *, override: str = "") -> RegisteredModel:
+        """Points an alias to a version, or to where another alias points, once that is loaded and has passed the model's gate.
 
         When this returns, no prediction comes from where the alias pointed before; none fails meanwhile. A version that cannot be
-        loaded leaves everything as it was: FailedPrecondition. Raises NotFound, InvalidArgument, too.
+        loaded or breaks rules of the gate leaves everything as it was: FailedPrecondition, whose `violations` name each rule.
+        `override` says why the rules shall not count, and is recorded. Raises NotFound, InvalidArgument, too.
         """
-        request = pb.PromoteModelRequest(name=name, version=str(version), alias=alias)
+        request = pb.PromoteModelRequest(name=name, version=str(version), alias=alias, override=override)
         return registered_of((self._connection.call(self._stub.PromoteModel, request)).model)
+
+    def check(self, name: str, version: int | str, alias: str = PRODUCTION) -> tuple[GateFinding, ...]:
+        """What the model's gate says of a version, rule by rule; nothing is changed. Raises as `promote` does, but for the rules."""
+        request = pb.PromoteModelRequest(name=name, version=str(version), alias=alias, dry_run=True)
+        answer = self._connection.call(self._stub.PromoteModel, request)
+        return tuple(finding_of(finding) for finding in answer.findings)
 
     def rollback(self, name: str, alias: str = PRODUCTION) -> RegisteredModel:
         """Points an alias to where it pointed before. Raises NotFound, and FailedPrecondition if there is nothing to go back to."""
@@ -148,18 +172,23 @@ class Registry:
         """Removes an alias: predictions by it fail from now on. Raises NotFound."""
         self._connection.call(self._stub.DeleteModelAlias, pb.DeleteModelAliasRequest(name=name, alias=alias))
 
-    def watch(self, name: str = "", after: int = 0, *, reconnect_for: float | None = None) -> Iterator[ModelEvent]:
+    def watch(
+        self, name: str = "", after: int = 0, *, heartbeat: float = HEARTBEAT, reconnect_for: float | None = None
+    ) -> Iterator[ModelEvent]:
         """Yields what happened to a model, or to all, after sequence `after`, then each new event as it happens, without end.
 
         0 begins with the oldest event that is kept, -1 with the next one that happens. A broken connection is made again, for
-        `reconnect_for` seconds (default: the client's) without any sign of life; no event is lost and none comes twice.
+        `reconnect_for` seconds (default: the client's) without any sign of life; no event is lost and none comes twice. `heartbeat` is
+        the interval in seconds, 1 to 300, at which the server shows that it lives.
         """
+        request = pb.WatchModelsRequest(name=name, after_sequence=after)
+        request.heartbeat_interval.FromNanoseconds(int(heartbeat * 1e9))
         watch = Watch(
             self._connection,
             self._stub.WatchModels,
-            pb.WatchModelsRequest(name=name, after_sequence=after),
+            request,
             read=lambda answer: (answer.sequence, model_event_of(answer)),
-            idle=HEARTBEAT * MISSED_HEARTBEATS,
+            idle=heartbeat * MISSED_HEARTBEATS,
             reconnect_for=reconnect_for,
         )
         with closing(watch.events()) as events:

@@ -122,6 +122,7 @@ HINTS = {
     "MISSING_COLUMNS": "modelwire runners {runner} shows the columns that the runner needs.",
     "SCHEMA_VIOLATION": "modelwire artifacts get MODEL shows the columns that the model was trained on.",
     "MODEL_IN_USE": "Aliases are moved by modelwire models promote and removed by unalias; modelwire models delete forgets a version.",
+    "PROMOTION_REFUSED": "Nothing was changed. modelwire models promote --dry-run shows all rules; --override WHY goes past them.",
     "NOTHING_TO_ROLL_BACK": "modelwire models show {model} lists the versions, modelwire models promote points the alias to any of them.",
     "RUNNER_FAILED": "The job's log has the whole story: modelwire jobs watch JOB.",
 }

@@ -1,20 +1,24 @@
 """`models`: models by name, their versions, and the aliases that are moved from one to the next."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
 from modelwire.cli.command import Session, command
-from modelwire.cli.ends import Stop
-from modelwire.cli.output import age, card, console, number, plain, styled, table, write_json
-from modelwire.cli.values import Limit, Tags, Yes, confirm, measurements
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from rich.console import RenderableType
-
-    from modelwire import ModelEvent, ModelVersion, RegisteredModel
+from modelwire.cli.ends import ExitCode, Stop
+from modelwire.cli.model_views import (
+    aliases_of,
+    event_line,
+    findings_table,
+    print_model,
+    print_pointing,
+    print_version,
+    say_deleted,
+    versions_table,
+)
+from modelwire.cli.output import age, console, plain, styled, table, write_json
+from modelwire.cli.values import Limit, Tags, Yes, confirm, measurements, read_parameters
 
 app = typer.Typer(help="Models by name: versions, and the aliases that predictions follow.", no_args_is_help=True)
 
@@ -33,7 +37,7 @@ def list_models(session: Session, tag: Tags = None, limit: Limit = 100) -> None:
     if session.json:
         return write_json(models)
     rows = [
-        (styled(m.name, "cyan"), str(m.latest_version), _aliases(m), ", ".join(m.tags), age(m.updated_at), m.description)
+        (styled(m.name, "cyan"), str(m.latest_version), aliases_of(m), ", ".join(m.tags), age(m.updated_at), m.description)
         for m in models
     ]
     console().print(table("name", ">latest", "aliases", "tags", ">age", "description…", rows=rows))
@@ -55,14 +59,14 @@ def show(
     """Show a model with its versions, or one version with all that is known of it."""
     name, version = split(model)
     if version:
-        return _print_version(session, session.client.registry.version(name, version))
+        return print_version(session, session.client.registry.version(name, version))
     found = session.client.registry.get(name)
     versions = list(session.client.registry.versions(name, limit=limit))
     if session.json:
         return write_json({**plain(found), "versions": versions})
-    _print_model(session, found)
+    print_model(session, found)
     console().print()
-    console().print(_versions(versions))
+    console().print(versions_table(versions))
     return None
 
 
@@ -122,21 +126,45 @@ def register(
     return None
 
 
-@command(app, "promote", "modelwire models promote weather 3", "modelwire models promote weather 4 --alias staging")
+@command(
+    app,
+    "promote",
+    "modelwire models promote weather 3",
+    "modelwire models promote weather 4 --alias staging",
+    "modelwire models promote weather 5 --dry-run",
+    "modelwire models promote weather 5 --override 'the dataset was wrong, see the minutes of May'",
+)
 def promote(
     session: Session,
     name: Name,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, or an alias that points to it.")],
     alias: Alias = "production",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what the model's gate finds. Exits with 1 if a rule is broken.")
+    ] = False,
+    override: Annotated[
+        str,
+        typer.Option("--override", metavar="WHY", help="Why rules of the gate shall not count; recorded.", show_default=False),
+    ] = "",
 ) -> None:
-    """Point an alias to a version, once that is loaded. Predictions go on meanwhile, and none fails."""
-    _print_pointing(session, session.client.registry.promote(name, version, alias), alias)
+    """Point an alias to a version that passes the model's gate.
+
+    It is loaded and tried out first. Predictions go on meanwhile, and none fails.
+    """
+    if not dry_run:
+        return print_pointing(session, session.client.registry.promote(name, version, alias, override=override), alias)
+    findings = session.client.registry.check(name, version, alias)
+    if session.json:
+        write_json(findings)
+    else:
+        console().print(findings_table(findings) if findings else "the gate has no rules; the version can be loaded")
+    raise typer.Exit(ExitCode.OK if all(finding.passed for finding in findings) else ExitCode.FAILED)
 
 
 @command(app, "rollback", "modelwire models rollback weather", "modelwire models rollback weather --alias staging")
 def rollback(session: Session, name: Name, alias: Alias = "production") -> None:
     """Point an alias to the version that it pointed to before."""
-    _print_pointing(session, session.client.registry.rollback(name, alias), alias)
+    print_pointing(session, session.client.registry.rollback(name, alias), alias)
 
 
 @command(app, "unalias", "modelwire models unalias weather staging --yes")
@@ -146,7 +174,7 @@ def unalias(
     """Remove an alias. Predictions by it fail from then on."""
     confirm(f"Remove the alias {name}@{alias}?", yes=yes)
     session.client.registry.remove_alias(name, alias)
-    _say_deleted(session, f"{name}@{alias}")
+    say_deleted(session, f"{name}@{alias}")
 
 
 @command(
@@ -154,20 +182,34 @@ def unalias(
     "update",
     "modelwire models update weather --description 'Cases by month' --tag health",
     "modelwire models update weather/3 --stage archived",
+    "modelwire models update weather --gate gate.toml",
 )
 def update(
-    session: Session, model: NameOrVersion, description: Description = None, tag: Tags = None, stage: StageOption = None
+    session: Session,
+    model: NameOrVersion,
+    description: Description = None,
+    tag: Tags = None,
+    stage: StageOption = None,
+    gate: Annotated[
+        Path | None,
+        typer.Option(
+            "--gate", metavar="FILE", help="A JSON or TOML file with what versions must keep to be promoted.", show_default=False
+        ),
+    ] = None,
 ) -> None:
-    """Change what people wrote about a model or one of its versions. What is not given stays."""
+    """Change what people wrote about a model or one of its versions, or a model's gate. What is not given stays."""
     name, version = split(model)
     if version:
+        if gate:
+            raise Stop("--gate belongs to models", hint=f"For instance  modelwire models update {name} --gate {gate}")
         changed = session.client.registry.update_version(
             name, version, description=description, tags=tag or (), stage=_stage(stage)
         )
-        return _print_version(session, changed)
+        return print_version(session, changed)
     if stage:
         raise Stop("--stage is a label of versions", hint=f"For instance  modelwire models update {name}/1 --stage {stage}")
-    return _print_model(session, session.client.registry.update(name, description=description, tags=tag or ()))
+    rules = read_parameters(gate) if gate else None
+    return print_model(session, session.client.registry.update(name, description=description, tags=tag or (), gate=rules))
 
 
 @command(app, "delete", "modelwire models delete weather/2 --yes", "modelwire models delete weather --yes")
@@ -178,10 +220,10 @@ def delete(session: Session, model: NameOrVersion, yes: Yes = False) -> None:
         confirm(f"Forget {name}/{version}?", yes=yes)
         session.client.registry.delete_version(name, version)
     else:
-        aliases = _aliases(session.client.registry.get(name))
+        aliases = aliases_of(session.client.registry.get(name))
         confirm(f"Forget the model {name} with all its versions{f' and aliases ({aliases})' if aliases else ''}?", yes=yes)
         session.client.registry.delete(name)
-    _say_deleted(session, model)
+    say_deleted(session, model)
 
 
 @command(app, "watch", "modelwire models watch", "modelwire models watch weather --after -1 --json | jq .kind")
@@ -195,7 +237,7 @@ def watch(
         if session.json:
             write_json(event, line=True)
         else:
-            console().print(_line(event), soft_wrap=True)
+            console().print(event_line(event), soft_wrap=True)
 
 
 def split(model: str) -> tuple[str, str]:
@@ -211,98 +253,3 @@ def split(model: str) -> tuple[str, str]:
 
 def _stage(stage: "Stage | None") -> Literal["", "staging", "production", "archived"] | None:
     return "" if stage == "none" else stage
-
-
-def _aliases(model: "RegisteredModel") -> str:
-    return ", ".join(f"{alias}={version}" for alias, version in model.aliases.items())
-
-
-def _metrics(metrics: "Mapping[str, float]") -> str:
-    return ", ".join(f"{name} {number(value)}" for name, value in metrics.items())
-
-
-def _print_model(session: Session, model: "RegisteredModel") -> None:
-    if session.json:
-        return write_json(model)
-    fields: dict[str, RenderableType | None] = {
-        "name": styled(model.name, "bold cyan"),
-        "description": model.description,
-        "tags": ", ".join(model.tags),
-        "aliases": _aliases(model),
-        "latest": str(model.latest_version),
-        "changed": f"{age(model.updated_at)} ago",
-    }
-    return console().print(card(fields))
-
-
-def _versions(versions: "Iterable[ModelVersion]") -> "RenderableType":
-    rows = [
-        (
-            str(v.version),
-            styled(", ".join(v.aliases), "green"),
-            v.stage,
-            _metrics(v.metrics),
-            v.algorithm,
-            age(v.created_at),
-            v.artifact_id,
-        )
-        for v in versions
-    ]
-    return table(">version", "aliases", "stage", "metrics", "algorithm", ">age", "artifact", rows=rows)
-
-
-def _print_version(session: Session, version: "ModelVersion") -> None:
-    if session.json:
-        return write_json(version)
-    fields: dict[str, RenderableType | None] = {
-        "version": styled(version.reference, "bold cyan"),
-        "aliases": styled(", ".join(version.aliases) or "-", "green"),
-        "stage": version.stage,
-        "artifact": version.artifact_id,
-        "runner": version.runner_id,
-        "algorithm": version.algorithm,
-        "framework": version.framework,
-        "predicts": version.target,
-        "from": ", ".join(version.features),
-        "metrics": _metrics(version.metrics),
-        "description": version.description,
-        "tags": ", ".join(version.tags),
-        "trained": f"{age(version.trained_at)} ago" if version.trained_at else None,
-        "registered": f"{age(version.created_at)} ago",
-    }
-    return console().print(card(fields))
-
-
-def _print_pointing(session: Session, model: "RegisteredModel", alias: str) -> None:
-    if session.json:
-        return write_json(model)
-    return console().print(f"{model.name}@{alias} is {model.name}/{model.aliases[alias]} now")
-
-
-def _say_deleted(session: Session, what: str) -> None:
-    if session.json:
-        return write_json({"deleted": what})
-    return console().print(f"deleted {what}")
-
-
-def _line(event: "ModelEvent") -> "RenderableType":
-    """`2026-11-21 12:30:05  #4  weather@production is weather/3 now, before weather/2`."""
-    from rich.text import Text
-
-    return Text.assemble((f"{event.time.astimezone():%Y-%m-%d %H:%M:%S}", "dim"), f"  #{event.sequence}  ", _told(event))
-
-
-def _told(event: "ModelEvent") -> str:
-    pointer, version = f"{event.name}@{event.alias}", f"{event.name}/{event.version}" if event.version else event.name
-    before = f"{event.name}/{event.previous_version}" if event.previous_version else "nothing"
-    match event.kind:
-        case "promoted":
-            return f"{pointer} is {version} now, before {before}"
-        case "rolled_back":
-            return f"{pointer} is {version} again, before {before}"
-        case "alias_removed":
-            return f"{pointer} removed, before {before}"
-        case "deleted" | "version_deleted":
-            return f"{version} deleted"
-        case kind:
-            return f"{version} {kind}"
