@@ -1,7 +1,6 @@
 """Four times as many calls as the server can answer: what becomes of those that it takes, and of the others."""
 
 from dataclasses import dataclass
-from statistics import median
 
 from ..load import Outcome, Report, run
 from ..peer import Running
@@ -19,7 +18,12 @@ IN_FLIGHT = 64
 FULL = 0.9
 SLICE_SECONDS = 0.25
 BEFORE, DURING, AFTER = 0, 1, 2
-NAME = "modelwire"
+# The runners, and what limits the calls per second.
+LIMITS = {"pausing": "a model of 10 ms: the model is the limit", "sample": "the sample model: gRPC is the limit"}
+
+
+class Overloaded(Modelwire):
+    runners = ("runner", "pausing")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Round:
 
 def overload(plan: Plan) -> Section:
     question = one_row_each()
-    turns = [Turn(NAME, Modelwire(), lambda place: {NAME: unary(place, train(place), question)})]
+    turns = [Turn("modelwire", Overloaded(), lambda place: {name: unary(place, train(place, name), question) for name in LIMITS})]
     results = rounds(turns, question.columns, plan.rounds, lambda running: _turn(running, plan))
     return Section(
         name="overload",
@@ -63,7 +67,7 @@ def overload(plan: Plan) -> Section:
             f"{IN_FLIGHT} in flight: full speed is {FULL:.0%} of the capacity within a slice of {SLICE_SECONDS * 1000:.0f} ms. Times are "
             "counted from when a call was due."
         ),
-        tables=[_table(results)],
+        tables=[_table(results, name) for name in LIMITS],
         notes=_notes(results),
         busy=results.busy_at_start,
     )
@@ -71,7 +75,7 @@ def overload(plan: Plan) -> Section:
 
 def _notes(results: Results) -> list[str]:
     """What else went wrong, in the words of the last error of each kind."""
-    reports = results.series[NAME, DURING].reports if results.series else []
+    reports = [report for (_, when), series in results.series.items() if when == DURING for report in series.reports]
     told = {name: outcome.message for report in reports for name, outcome in report.outcomes.items() if outcome.message}
     skipped = sum(report.skipped for report in reports)
     return [
@@ -87,22 +91,24 @@ def _overloaded(plan: Plan) -> float:
 
 
 def _turn(running: Running, plan: Plan) -> Measured:
-    work = running.works[NAME]
-    before = run(work, in_flight=IN_FLIGHT, seconds=plan.seconds, warm_up=plan.warm_up)
-    rate = TIMES * before.per_second
-    during = run(work, in_flight=IN_FLIGHT, seconds=_overloaded(plan), warm_up=0, rate=rate, deadline=f"{DEADLINE_SECONDS}s")
-    after = run(work, in_flight=IN_FLIGHT, seconds=4, warm_up=0, slice=f"{SLICE_SECONDS}s")
-    return {(NAME, BEFORE): before, (NAME, DURING): during, (NAME, AFTER): after}
+    measured: Measured = {}
+    for name, work in running.works.items():
+        before = run(work, in_flight=IN_FLIGHT, seconds=plan.seconds, warm_up=plan.warm_up)
+        rate = TIMES * before.per_second
+        during = run(work, in_flight=IN_FLIGHT, seconds=_overloaded(plan), warm_up=0, rate=rate, deadline=f"{DEADLINE_SECONDS}s")
+        after = run(work, in_flight=IN_FLIGHT, seconds=4, warm_up=0, slice=f"{SLICE_SECONDS}s")
+        measured |= {(name, BEFORE): before, (name, DURING): during, (name, AFTER): after}
+    return measured
 
 
-def _table(results: Results) -> Figures:
+def _table(results: Results, name: str) -> Figures:
     if not results.series:
         return Figures(["round"], [])
-    reports = [results.series[NAME, when].reports for when in (BEFORE, DURING, AFTER)]
+    reports = [results.series[name, when].reports for when in (BEFORE, DURING, AFTER)]
     every = [Round(*one) for one in zip(*reports, strict=True)]
-    columns = ["round", "capacity/s", "offered/s", "answered/s", "p50 ms", "p99 ms", "slowest ms", "refused/s", "refused p50 ms"]
-    columns += ["refused p99 ms", "say when to retry", "past the deadline", "other errors", "full speed after"]
-    return Figures(columns, [_row(str(number), one) for number, one in enumerate(every, 1)] + [_row_of_medians(every)])
+    columns = [f"round, {LIMITS[name]}", "capacity/s", "offered/s", "answered/s", "p50 ms", "p99 ms", "slowest ms", "refused/s"]
+    columns += ["refused p50 ms", "refused p99 ms", "say when to retry", "past the deadline", "other errors", "full speed after"]
+    return Figures(columns, [_row(str(number), one) for number, one in enumerate(every, 1)])
 
 
 def _row(name: str, one: Round) -> list[str]:
@@ -124,21 +130,3 @@ def _row(name: str, one: Round) -> list[str]:
         f"{one.others:,}",
         f"{one.recovered_seconds:g} s",
     ]
-
-
-def _row_of_medians(every: list[Round]) -> list[str]:
-    answered = median(one.during.ok.calls / one.during.seconds for one in every)
-    p99 = median(one.during.ok.p99 for one in every)
-    refused = median(one.refused.p99 for one in every)
-    cells = [
-        "median",
-        f"{median(one.before.per_second for one in every):,.0f}",
-        "",
-        f"{answered:,.0f}",
-        "",
-        f"{p99:.0f}",
-        "",
-        "",
-        "",
-    ]
-    return [*cells, f"{refused:.1f}", "", "", "", f"{median(one.recovered_seconds for one in every):g} s"]

@@ -1,4 +1,5 @@
-"""The sample model as a runner of modelwire's, and two whose predictions take 200 ms: `waiting` sleeps, `computing` does not."""
+"""The sample model as a runner of modelwire's, and slower ones: `waiting` sleeps for 200 ms, `computing` works for 200 ms,
+`pausing` sleeps for 10 ms."""
 
 import time
 
@@ -12,6 +13,7 @@ from modelwire_runners import BaseConfig, FunctionalModelRunner, RunnerInfo
 
 TARGET = "target"
 SLOW_SECONDS = 0.2
+BRIEF_SECONDS = 0.01
 
 
 def train(config: BaseConfig, data: pa.Table) -> Pipeline:
@@ -29,6 +31,11 @@ def wait(config: BaseConfig, model: Pipeline, historic: np.ndarray, future: np.n
     return predict(config, model, historic, future)
 
 
+def pause(config: BaseConfig, model: Pipeline, historic: np.ndarray, future: np.ndarray) -> np.ndarray:
+    time.sleep(BRIEF_SECONDS)
+    return predict(config, model, historic, future)
+
+
 def compute(config: BaseConfig, model: Pipeline, historic: np.ndarray, future: np.ndarray) -> np.ndarray:
     """Keeps a core busy as a large model does: in compiled code, which lets other threads of Python run."""
     until = time.perf_counter() + SLOW_SECONDS
@@ -42,4 +49,5 @@ runner = FunctionalModelRunner(
     on_train=train, on_predict=predict, independent_rows=True, target_columns=[TARGET], info=RunnerInfo(id="sample")
 )
 waiting = FunctionalModelRunner(on_train=train, on_predict=wait, target_columns=[TARGET], info=RunnerInfo(id="waiting"))
+pausing = FunctionalModelRunner(on_train=train, on_predict=pause, target_columns=[TARGET], info=RunnerInfo(id="pausing"))
 computing = FunctionalModelRunner(on_train=train, on_predict=compute, target_columns=[TARGET], info=RunnerInfo(id="computing"))
