@@ -33,7 +33,7 @@ def convert(place: Place, estimator: Any, method: str, rows: Any, expected: Any)
     """The method as a graph that gives what is expected for these rows. Raises NotSupported with the reason if there is none."""
     expected = np.asarray(expected)
     why = ""
-    for layout in _in_order(layouts_of(rows), estimator):
+    for layout in layouts_of(rows):
         try:
             return _convert(Graph(place, method, layout, "", str(expected.dtype), b""), estimator, rows, expected)
         except MemoryError:
@@ -42,12 +42,6 @@ def convert(place: Place, estimator: Any, method: str, rows: Any, expected: Any)
             # Anything may come out of a converter, and the first layout is the one that should have worked.
             why = why or f"{type(estimator).__name__}.{method} cannot be converted: {_short(error)}"
     raise NotSupported(why)
-
-
-def _in_order(layouts: list[Layout], estimator: Any) -> list[Layout]:
-    """Trees of scikit-learn round what they are given to 32 bits before they compare: so must their graphs."""
-    is_tree = type(estimator).__module__.startswith(("sklearn.tree", "sklearn.ensemble"))
-    return sorted(layouts, key=lambda layout: layout.kind != "float") if is_tree else layouts
 
 
 def _convert(wanted: Graph, estimator: Any, rows: Any, expected: Any) -> Graph:
@@ -74,8 +68,11 @@ def differs(expected: Any, found: Any) -> float:
         return np.inf
     if expected.dtype.kind != "f" or found.dtype.kind != "f":
         return 0.0 if expected.dtype.kind != "f" and bool((expected == found).all()) else np.inf
-    distances = np.abs(expected - found) / np.maximum(1.0, np.abs(expected))
-    return float(np.max(np.where(np.isnan(expected) & np.isnan(found), 0.0, distances), initial=0.0))
+    with np.errstate(invalid="ignore"):
+        distances = np.abs(expected - found) / np.maximum(1.0, np.abs(expected))
+    distances[(expected == found) | (np.isnan(expected) & np.isnan(found))] = 0.0
+    # What is no number on one side only is no distance either.
+    return float(np.max(np.nan_to_num(distances, nan=np.inf), initial=0.0))
 
 
 def _onnx_of(estimator: Any, wanted: Graph) -> Any:
@@ -83,12 +80,33 @@ def _onnx_of(estimator: Any, wanted: Graph) -> Any:
 
     with _plain_attributes(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return skl2onnx.convert_sklearn(
+        proto = skl2onnx.convert_sklearn(
             estimator,
             initial_types=_types(wanted.layout),
             options=_options(estimator, wanted.method),
             target_opset=OPSETS,
         )
+    _correct_trees(proto)
+    return proto
+
+
+def _correct_trees(proto: Any) -> None:
+    """Trees of scikit-learn round what they are given to 32 bits before they compare, and those of ONNX return 32 bits whatever they are
+    given: skl2onnx knows neither."""
+    from onnx import TensorProto, helper
+
+    nodes = list(proto.graph.node)
+    trees = [node for node in nodes if node.op_type.startswith("TreeEnsemble")]
+    for number, tree in enumerate(trees):
+        rounded = f"{tree.input[0]} in 32 bits for tree {number}"
+        nodes.insert(nodes.index(tree), helper.make_node("Cast", [tree.input[0]], [rounded], name=rounded, to=TensorProto.FLOAT))
+        tree.input[0] = rounded
+    returned = {name for tree in trees for name in tree.output}
+    for value in (*proto.graph.output, *proto.graph.value_info):
+        if value.name in returned and value.type.tensor_type.elem_type == TensorProto.DOUBLE:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
 
 
 def _options(estimator: Any, method: str) -> dict[int, dict[str, bool]]:
