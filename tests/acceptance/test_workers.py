@@ -156,7 +156,8 @@ def pid_of(client: Client, model: Model) -> int:
 
 
 class Load:
-    """Predicts again and again, over `connections` connections with `width` calls each, until the block ends. Nothing is retried."""
+    """Predicts again and again, over `connections` connections with `width` calls each, until the block ends. As in every client of gRPC's
+    nothing is tried again but what a server has refused unseen, because it closed the connection in that moment."""
 
     def __init__(self, server: ServerProcess, model: Model, connections: int = 6, width: int = 2) -> None:
         self._server, self._model, self._connections, self._width = server, model, connections, width
@@ -166,7 +167,7 @@ class Load:
 
     def __enter__(self) -> Self:
         self._channels = [
-            grpc.insecure_channel(self._server.target, options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)])
+            grpc.insecure_channel(self._server.target, options=[("grpc.use_local_subchannel_pool", 1)])
             for _ in range(self._connections)
         ]
         self._threads = [threading.Thread(target=self._run, args=[one]) for one in self._channels * self._width]
@@ -342,7 +343,7 @@ def test_a_worker_that_dies_at_once_does_not_take_the_others_with_it(own: Server
         stub = predict_service_pb2_grpc.PredictServiceStub
         request = predict_service_pb2.PredictRequest(model=deadly.id, future=frame_pb2.Frame(arrow=ROW))
         for _ in range(2):
-            with grpc.insecure_channel(own.target, options=[("grpc.enable_retries", 0)]) as channel:
+            with grpc.insecure_channel(own.target) as channel:
                 with pytest.raises(grpc.RpcError) as failure:
                     stub(channel).Predict(request, timeout=10)
                 assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
