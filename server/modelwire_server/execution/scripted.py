@@ -26,12 +26,11 @@ from ..errors import (
     RunnerKilled,
     StorageFull,
 )
-from ..signature import Signature
 from .content import DISK_FULL, HashedFile, open_content, read_frame, read_json, save_predictions
 from .faults import fault_of, to_message
 from .interface import JobSpec
 from .specs import FOLDER, part_name
-from .trained import as_trained
+from .trained import as_trained, signature_of
 from .wire import Message, clip
 
 LIST = "workspace.json"
@@ -65,7 +64,7 @@ class ScriptedWork:
             self._keep(self.runner.train_in(self.work, config, data, self._geo(), self.context))
             self.stage("saving")
             message = self._list()
-            message["metadata"]["signature"] = Signature.of(data, self.runner.target_columns).to_json()
+            message["metadata"]["signature"] = signature_of(data, self.runner)
             return message
 
         return self._attempted(run)

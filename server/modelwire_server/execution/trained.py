@@ -9,8 +9,9 @@ import logging
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from modelwire_runners.invoke import run_predict
 
 from ..columns import SchemaPolicy
 from ..compiled.stand_ins import Graph
-from ..compiled.trial import ENGINE, compile_model
+from ..compiled.trial import ENGINE, Compiled, compile_model
 from ..signature import Signature
 from .content import HashedFile
 from .interface import JobSpec
@@ -49,24 +50,31 @@ class Known:
 
 def look_at(spec: JobSpec, runner: Runner, model: Any, data: pa.Table, context: RunContext, stage: Callable[[str], None]) -> Known:
     """Records the columns of the training, predicts a few of its rows, and compiles the model if that is wanted and possible."""
-    rows = without_targets(data, runner)
     if not runner.independent_rows:
-        return Known({"signature": Signature.of(data, runner.target_columns).to_json()})
+        return Known({"signature": signature_of(data, runner)})
 
     def predict(some_model: Any, table: pa.Table) -> pa.Table:
         quiet = RunContext(job_id=spec.job_id, run_info=spec.run_info, folder=context.folder, is_canceled=context.is_canceled)
         return run_predict(runner, spec.config, some_model, table.slice(0, 0), table, None, quiet)
 
-    known = Known()
-    seconds = _seconds_left(runner, context)
-    predictions = _attempt(lambda: predict(model, rows.slice(0, _ROWS)).schema, seconds)
+    rows = data.select([name for name in data.column_names if name not in runner.target_columns])
+    predictions = _attempt(lambda: predict(model, rows.slice(0, _ROWS)).schema, _seconds_left(runner, context))
     outputs = predictions if isinstance(predictions, pa.Schema) else None
-    known.metadata["signature"] = Signature.of(data, runner.target_columns, outputs).to_json()
+    known = Known({"signature": signature_of(data, runner, outputs)})
     if spec.compile and runner.compile:
         stage("compiling")
-        _compile(spec, known, lambda: compile_model(model, predict, rows), _seconds_left(runner, context))
-        _tell(known.metadata["compiled"], context)
+        report, known.parts = _compiled(spec, lambda: compile_model(model, predict, rows), _seconds_left(runner, context))
+        known.metadata["compiled"] = report
+        _tell(report, context)
     return known
+
+
+def signature_of(data: pa.Table, runner: Runner, predictions: pa.Schema | None = None) -> dict[str, Any]:
+    """What goes into the metadata of the model."""
+    try:
+        return Signature.of(data, runner.target_columns, predictions).to_json()
+    except Exception as error:
+        return {"note": f"the columns could not be recorded: {type(error).__name__}: {error}"}
 
 
 def as_trained(spec: JobSpec, future: pa.Table) -> pa.Table:
@@ -76,33 +84,26 @@ def as_trained(spec: JobSpec, future: pa.Table) -> pa.Table:
     return Signature.from_json(spec.signature).adaptation(future.schema, SchemaPolicy(spec.schema_policy)).apply(future)
 
 
-def without_targets(data: pa.Table, runner: Runner) -> pa.Table:
-    """The training frame as a prediction would have it."""
-    return data.select([name for name in data.column_names if name not in runner.target_columns])
+def _compiled(spec: JobSpec, work: Callable[[], Compiled], seconds: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The report on what was tried, and the files if it went well."""
+
+    def compile_and_write() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        found = work()
+        parts = [_written(spec.folder / f"compiled-{number}.onnx", graph) for number, graph in enumerate(found.graphs)]
+        report = dict(found.report)
+        if parts:
+            told = zip(report["methods"], parts, strict=True)
+            report["methods"] = [{**entry, "digest": part["digest"], "size": part["size"]} for entry, part in told]
+        return report, parts
+
+    found = _attempt(compile_and_write, seconds)
+    return ({"engine": ENGINE, "passed": False, "reason": found}, []) if isinstance(found, str) else found
 
 
-def _compile(spec: JobSpec, known: Known, work: Callable[[], Any], seconds: float) -> None:
-    found = _attempt(work, seconds)
-    if isinstance(found, str):
-        known.metadata["compiled"] = {"engine": ENGINE, "passed": False, "reason": found}
-        return
-    known.metadata["compiled"] = dict(found.report)
-    try:
-        known.parts = _written(spec, found.graphs)
-    except Exception as error:
-        known.metadata["compiled"] |= {"passed": False, "reason": f"it cannot be stored: {error}"}
-        return
-    for entry, part in zip(known.metadata["compiled"].get("methods", ()), known.parts, strict=True):
-        entry |= {"digest": part["digest"], "size": part["size"]}
-
-
-def _written(spec: JobSpec, graphs: Sequence[Graph]) -> list[dict[str, Any]]:
-    parts = []
-    for number, graph in enumerate(graphs):
-        with HashedFile(spec.folder / f"compiled-{number}.onnx") as file:
-            file.write(graph.content)
-        parts.append({"file": file.path.name, "digest": file.blob.digest, "size": file.blob.size})
-    return parts
+def _written(path: Path, graph: Graph) -> dict[str, Any]:
+    with HashedFile(path) as file:
+        file.write(graph.content)
+    return {"file": path.name, "digest": file.blob.digest, "size": file.blob.size}
 
 
 def _tell(report: dict[str, Any], context: RunContext) -> None:
