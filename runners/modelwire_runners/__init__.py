@@ -1,6 +1,6 @@
 """All that the author of a runner or a predictor needs."""
 
-from .checks import check_runner
+from .checks import check_predictor, check_runner
 from .config import BaseConfig
 from .context import RunCanceled, RunContext
 from .diagnostics import Severity, ValidationDiagnostic
@@ -36,6 +36,7 @@ __all__ = [
     "ShellModelRunner",
     "TargetError",
     "ValidationDiagnostic",
+    "check_predictor",
     "check_runner",
     "load_runner",
     "load_served",

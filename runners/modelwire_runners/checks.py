@@ -1,4 +1,4 @@
-"""The contract of runners as a check that authors can run on theirs."""
+"""The contract of runners and predictors as a check that authors can run on theirs."""
 
 import pickle
 import tempfile
@@ -10,6 +10,7 @@ import pyarrow as pa
 from .context import RunContext
 from .diagnostics import Severity, ValidationDiagnostic
 from .invoke import PredictionError, Runner, run_predict, run_train
+from .predictor import Predictor
 from .runner import check_signature
 from .scripts import ScriptError
 
@@ -30,6 +31,15 @@ def check_runner(
     if data is None or any(finding.severity is Severity.ERROR for finding in findings):
         return findings
     return [*findings, *_run(runner, config or {}, data, future, geo)]
+
+
+def check_predictor(predictor: Predictor) -> list[ValidationDiagnostic]:
+    """What is wrong with a predictor; empty when it can predict and score on its test inputs."""
+    try:
+        predictor.self_test()
+    except Exception as error:
+        return [_error("self_test", str(error), "self_test")]
+    return []
 
 
 def _error(code: str, message: str, field: str | None = None) -> ValidationDiagnostic:

@@ -104,7 +104,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await begin_work(stack, parts)
         await front.start()
         grpc_port, http_port = front.grpc_port, front.http.port
-        served = [runner.info.id for runner in ground.runners.all()]
+        served = [one.id for one in shown(ground.runners)]
         try:
             async with registered(registration, settings, http_port):
                 spare_collector()
@@ -382,7 +382,8 @@ def spare_collector() -> None:
 
 
 def shown(runners: RunnerRegistry) -> list[ServedRunner]:
-    return [ServedRunner(runner.info.id, runner.info.display_name, runner.info.version) for runner in runners.all()]
+    found = [ServedRunner(runner.info.id, runner.info.display_name, runner.info.version) for runner in runners.all()]
+    return [*found, *(ServedRunner(one.name, type(one).__name__, one.version, is_predictor=True) for one in runners.predictors)]
 
 
 async def serve_until_signal(settings: Settings, announce: object = None) -> None:

@@ -73,7 +73,9 @@ class PredictRequest(_message.Message):
     SCHEMA_POLICY_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model: the id of a trained-model artifact. Required."""
+    """The model: the id of a trained-model artifact, or a registered model as `name@alias`, `name/3` or `name`, which means
+    `name@production`. Required.
+    """
     form: _frame_pb2.FrameForm.ValueType
     """The form of the answer's frame. Unset means the form of `future`."""
     schema_policy: Global___SchemaPolicy.ValueType
@@ -128,10 +130,13 @@ class PredictResponse(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The artifact id of the model that answered."""
     engine: _builtins.str
     """What computed the predictions: `runner`, the model as it was trained, or `onnx`, its compiled form."""
+    model_version: _builtins.str
+    """The version that answered, as `name/3`, if the model was asked for by its name."""
     @_builtins.property
     def predictions(self) -> _frame_pb2.Frame:
         """What the runner returned: one row per row of `future`, in the same order, unless the runner says that it returns other rows."""
@@ -149,10 +154,11 @@ class PredictResponse(_message.Message):
         model_id: _builtins.str = ...,
         engine: _builtins.str = ...,
         timing: Global___PredictTiming | None = ...,
+        model_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["predictions", b"predictions", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "model_id", b"model_id", "predictions", b"predictions", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "model_id", b"model_id", "model_version", b"model_version", "predictions", b"predictions", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -279,10 +285,13 @@ class PredictStreamEnd(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The artifact id of the model that answered."""
     engine: _builtins.str
     """What computed the predictions, as in PredictResponse."""
+    model_version: _builtins.str
+    """The version that answered, as in PredictResponse."""
     @_builtins.property
     def timing(self) -> Global___PredictTiming:
         """Where the time went; that of the model is the sum over the record batches."""
@@ -293,10 +302,11 @@ class PredictStreamEnd(_message.Message):
         model_id: _builtins.str = ...,
         engine: _builtins.str = ...,
         timing: Global___PredictTiming | None = ...,
+        model_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "model_id", b"model_id", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "model_id", b"model_id", "model_version", b"model_version", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -366,7 +376,7 @@ class SubmitPredictionRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     ERRORS_IN_JOB_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
-    """The model: the id of a trained-model artifact. Required."""
+    """The model: the id of a trained-model artifact, or a registered model as in PredictRequest, which is looked up now. Required."""
     request_id: _builtins.str
     """Makes a retry safe: the same id gives the same job. At most 100 characters."""
     prediction_id: _builtins.str

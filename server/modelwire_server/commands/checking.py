@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from modelwire_runners import BaseModelRunner, ValidationDiagnostic
 
+# The id or name of what was checked, its version, and what is wrong with it.
+Findings = tuple[str, str, "list[ValidationDiagnostic]"]
 Frames = tuple["pa.Table | None", "pa.Table | None", dict[str, Any] | None]
 
 
@@ -26,6 +28,7 @@ Frames = tuple["pa.Table | None", "pa.Table | None", dict[str, Any] | None]
     "modelwire check service.py:runner",
     "modelwire check service.py:runner --data train.csv --future new.csv --set alpha=0.1",
     "modelwire check service.py:runner --sample",
+    "modelwire check predictors.py:predictors",
 )
 def check(
     context: typer.Context,
@@ -42,9 +45,10 @@ def check(
     format: FormatOption = None,
     json: Json = False,
 ) -> None:
-    """Say what is wrong with a runner before it is served. Exits with 1 if something is.
+    """Say what is wrong with a runner or a predictor before it is served. Exits with 1 if something is.
 
-    With --data or --sample it trains, stores and loads the model; with --future or --sample it predicts.
+    A predictor predicts and scores on its test inputs. A runner trains, stores and loads the model with --data or --sample, and
+    predicts with --future or --sample.
     """
     as_json = wants_json(context, json)
     if sample and (data or future):
@@ -52,15 +56,23 @@ def check(
     if future and not data:
         raise Stop("--future needs a model, and that needs --data")
     with server_packages():
-        from modelwire_runners import Severity, TargetError, check_runner, load_runner
+        from modelwire_runners import Predictor, Severity, TargetError, check_predictor, check_runner, load_served
+        from modelwire_runners.predictor import self_tests_later
     try:
-        runner = load_runner(target)
+        with self_tests_later():
+            served = load_served(target)
     except TargetError as error:
         raise Stop(str(error)) from None
-    train, predict, geometry = sample_frames(runner) if sample else given_frames(data, future, geo, format)
-    findings = check_runner(runner, train, predict, config=settings_of(settings), geo=geometry)
-    report(runner, findings, as_json=as_json)
-    if any(finding.severity is Severity.ERROR for finding in findings):
+    found: list[Findings] = []
+    for one in served:
+        if isinstance(one, Predictor):
+            found.append((one.name, one.version, check_predictor(one)))
+            continue
+        train, predict, geometry = sample_frames(one) if sample else given_frames(data, future, geo, format)
+        findings = check_runner(one, train, predict, config=settings_of(settings), geo=geometry)
+        found.append((one.info.id, one.info.version, findings))
+    report(found, as_json=as_json)
+    if any(finding.severity is Severity.ERROR for _, _, findings in found for finding in findings):
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -81,13 +93,17 @@ def sample_frames(runner: "BaseModelRunner[Any]") -> Frames:
     return training.frames["data"], prediction.frames["future"], training.geo
 
 
-def report(runner: "BaseModelRunner[Any]", findings: "list[ValidationDiagnostic]", *, as_json: bool) -> None:
+def report(found: "list[Findings]", *, as_json: bool) -> None:
     """Prints the findings."""
     if as_json:
-        write_json({"runner": runner.info.id, "findings": [finding.model_dump(mode="json") for finding in findings]})
+        documents = [{"runner": name, "findings": [one.model_dump(mode="json") for one in findings]} for name, _, findings in found]
+        write_json(documents[0] if len(documents) == 1 else documents)
         return
-    if not findings:
-        console().print(f"[green]ok[/green]  {runner.info.id} {runner.info.version}: nothing is wrong")
-        return
-    rows = [(status_text(f.severity), f.code, f.field or "", f.message) for f in findings]
-    console().print(table("severity", "code", "where", "message", rows=rows))
+    for name, version, findings in found:
+        if not findings:
+            console().print(f"[green]ok[/green]  {name} {version}: nothing is wrong")
+    rows = [(name, status_text(f.severity), f.code, f.field or "", f.message) for name, _, findings in found for f in findings]
+    if len(found) == 1 and rows:
+        console().print(table("severity", "code", "where", "message", rows=[row[1:] for row in rows]))
+    elif rows:
+        console().print(table("of", "severity", "code", "where", "message", rows=rows))

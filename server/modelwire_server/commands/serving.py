@@ -13,13 +13,14 @@ from .needs import PACKAGES, PANEL, server_packages
 from .options import Host, LogFormat, LogLevel, SettingsFile, default
 
 if TYPE_CHECKING:
-    from ..running import Running
+    from ..running import Running, ServedRunner
     from ..settings import Settings
 
 
 @style(
     PANEL,
     "modelwire serve service.py:runner",
+    "modelwire serve predictors.py:predictors",
     "modelwire serve examples/diabetes.py:runner package.module:Runner --data-dir /var/lib/modelwire",
     "modelwire serve service.py:runner --host 0.0.0.0 --log-format json",
     "modelwire serve service.py:runner --database-url postgresql://modelwire@db/modelwire --blobs-url s3://models/content",
@@ -30,7 +31,9 @@ def serve(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TARGET", help="file.py:name, package.module:name, or an installed runner's name.", show_default=False
+            metavar="TARGET",
+            help="file.py:name, package.module:name, or an installed runner's name: of a runner, a predictor, or a list of them.",
+            show_default=False,
         ),
     ] = None,
     host: Host = None,
@@ -158,7 +161,8 @@ def document(server: "Running", settings: "Settings") -> dict[str, Any]:
         "grpc": f"{reachable(server.host)}:{server.grpc_port}",
         "http": f"http://{reachable(server.host)}:{server.http_port}",
         "data_dir": str(settings.data_dir.resolve()),
-        "runners": [runner.id for runner in server.runners],
+        "runners": [runner.id for runner in server.runners if not runner.is_predictor],
+        "predictors": [runner.id for runner in server.runners if runner.is_predictor],
     }
 
 
@@ -187,17 +191,23 @@ def announce_to_people(server: "Running", settings: "Settings") -> None:
         )
     )
     out.print()
-    rows = [
-        (styled(f"  {r.id}", "cyan"), r.name, r.version, " " if number else "default") for number, r in enumerate(server.runners)
-    ]
+    rows = [(styled(f"  {r.id}", "cyan"), r.name, r.version, _kind(r, number)) for number, r in enumerate(server.runners)]
     out.print(table("  runner", "name", "version", " ", rows=rows))
     out.print("\n[bold]In another terminal[/bold]")
-    out.print("\n".join(f"  [cyan]{line}[/cyan]" for line in next_lines(where["grpc"])), highlight=False, soft_wrap=True)
+    out.print("\n".join(f"  [cyan]{line}[/cyan]" for line in next_lines(where)), highlight=False, soft_wrap=True)
     out.print("\n[dim]Ctrl-C stops it.[/dim]\n")
 
 
-def next_lines(grpc: str) -> list[str]:
+def _kind(served: "ServedRunner", number: int) -> str:
+    if served.is_predictor:
+        return "predictor"
+    return " " if number else "default"
+
+
+def next_lines(where: dict[str, Any]) -> list[str]:
     """What to type in another terminal."""
+    grpc = where["grpc"]
     elsewhere = "" if grpc == "localhost:50051" else f"export MODELWIRE_TARGET={grpc}"
-    commands = ["modelwire info", "modelwire train DATA.csv", f"grpcurl -plaintext {grpc} list"]
-    return [line for line in (elsewhere, *commands) if line]
+    of_runners = [elsewhere, "modelwire info", "modelwire train DATA.csv"] if where["runners"] else []
+    of_predictors = [f"curl {where['http']}/api/v1/predictors"] if where["predictors"] else []
+    return [line for line in (*of_runners, *of_predictors, f"grpcurl -plaintext {grpc} list") if line]
