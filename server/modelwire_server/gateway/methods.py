@@ -11,6 +11,7 @@ from modelwire.v1 import (
     artifact_service_pb2,
     config_service_pb2,
     job_service_pb2,
+    model_service_pb2,
     options_pb2,
     predict_service_pb2,
     predictor_service_pb2,
@@ -26,6 +27,7 @@ _FILES = (
     train_service_pb2,
     predict_service_pb2,
     predictor_service_pb2,
+    model_service_pb2,
     job_service_pb2,
     artifact_service_pb2,
 )

@@ -16,7 +16,7 @@ from modelwire.v1 import frame_pb2
 from ..frames import write_frame
 from ..services.values import fill_list, fill_struct, fill_value
 from .frames import InvalidJsonFrame, frame_from_json
-from .shapes import ALIASES, enum_words, is_required
+from .shapes import ALIASES, NUMBERS_TOO, enum_words, is_required
 
 Place = tuple[str | int, ...]
 _Field = FieldDescriptor
@@ -155,7 +155,7 @@ def scalar(one: FieldDescriptor, value: Any) -> Any:
     if one.enum_type is not None:
         return _enum(one.enum_type, value)
     if one.type == _Field.TYPE_STRING:
-        return _text(value)
+        return _text(str(value) if one.full_name in NUMBERS_TOO and type(value) is int else value)
     if one.type == _Field.TYPE_BYTES:
         return _bytes(value)
     if one.type == _Field.TYPE_BOOL:

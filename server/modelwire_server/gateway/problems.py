@@ -73,6 +73,9 @@ _BY_REASON: dict[str, tuple[int, str, str]] = {
     "PARENT_NOT_FOUND": _CONFLICT,
     "ALREADY_LINKED": _CONFLICT,
     "REQUEST_ID_REUSED": _CONFLICT,
+    "MODEL_IN_USE": _CONFLICT,
+    "NOTHING_TO_ROLL_BACK": _CONFLICT,
+    "PROMOTION_REFUSED": _CONFLICT,
     "HORIZON_OUT_OF_BOUNDS": _BAD,
     "FRAME_TOO_LARGE": _TOO_LARGE,
     "CONTENT_TOO_LARGE": _TOO_LARGE,
@@ -98,6 +101,8 @@ def problem_of(failure: CallFailed, asked: Asked) -> Problem:
     problem = Problem(status, kind, title, _detail(failure, info, asked))
     if info.reason:
         problem.members["reason"] = info.reason
+    if info.reason == "PROMOTION_REFUSED":
+        problem.members["findings"] = [{"rule": one.field, "passed": False, "message": one.description} for one in violations]
     if info.reason in _CONSTRAINTS:
         problem.members["constraint"] = _CONSTRAINTS[info.reason]
     if delay is not None:

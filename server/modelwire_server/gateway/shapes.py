@@ -7,6 +7,7 @@ from typing import Any
 
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,6 +63,9 @@ JSON_TEXTS = {f"{PACKAGE}Config.data": "data_json", f"{PACKAGE}PredictorServiceP
 # Other names by which REST clients give a field.
 ALIASES: dict[str, tuple[str, ...]] = {f"{PACKAGE}RunInfo.prediction_periods": ("prediction_length",)}
 
+# Texts that REST clients may give as whole numbers, too.
+NUMBERS_TOO = frozenset({f"{PACKAGE}PromoteModelRequest.version"})
+
 # Fields that REST callers want set unless they say otherwise.
 DEFAULTS: dict[str, dict[str, object]] = {
     f"{PACKAGE}TrainRequest": {"errors_in_job": True},
@@ -85,6 +89,16 @@ def is_required(field: FieldDescriptor) -> bool:
     return field_behavior_pb2.REQUIRED in options.Extensions[field_behavior_pb2.field_behavior]
 
 
-# Messages that number the events of a stream, and requests that name the last one seen.
-EVENT_IDS = {f"{PACKAGE}JobEvent": "sequence"}
-RESUMED_BY = {f"{PACKAGE}WatchJobRequest": "after_sequence"}
+def kind_of_event(event: Message) -> str:
+    """What is told, in a word: the name of the payload, or the value of the field `kind`."""
+    if "payload" in event.DESCRIPTOR.oneofs_by_name:
+        return str(event.WhichOneof("payload"))
+    kinds: Any = event.DESCRIPTOR.fields_by_name["kind"].enum_type
+    words = {number: word for word, number in enum_words(kinds).items()}
+    told: Any = event
+    return words.get(told.kind, "heartbeat")
+
+
+# Messages that number the events of a stream, and the smallest sequence that requests may name as the last one seen.
+EVENTS = frozenset({f"{PACKAGE}JobEvent", f"{PACKAGE}WatchModelsResponse"})
+RESUMED_FROM = {f"{PACKAGE}WatchJobRequest": 0, f"{PACKAGE}WatchModelsRequest": -1}

@@ -13,7 +13,7 @@ from .exchange import Exchange
 from .parsing import InvalidRequest
 from .problems import document, problem_of
 from .rendering import to_json
-from .shapes import EVENT_IDS, RESUMED_BY
+from .shapes import EVENTS, RESUMED_FROM, kind_of_event
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 NDJSON = "application/x-ndjson"
@@ -40,11 +40,11 @@ async def streaming(exchange: Exchange, field: str = "") -> Response:
 def resume(exchange: Exchange, request: Any) -> None:
     """Lets a stream go on after the last event that its client has seen. Raises InvalidRequest for an id that is none of ours."""
     last = exchange.request.headers.get(LAST_EVENT_ID, "")
-    field = RESUMED_BY.get(request.DESCRIPTOR.full_name)
-    if not last or field is None or getattr(request, field) < 0:  # which is refused, wherever the stream goes on
+    least = RESUMED_FROM.get(request.DESCRIPTOR.full_name)
+    if not last or least is None or request.after_sequence < least:  # which is refused, wherever the stream goes on
         return
     try:
-        setattr(request, field, int(last))
+        request.after_sequence = int(last)
     except ValueError:
         entry = {"type": "int_parsing", "loc": ["header", LAST_EVENT_ID], "msg": "Input should be a valid integer", "input": last}
         raise InvalidRequest([entry]) from None
@@ -104,10 +104,8 @@ def _event_of(exchange: Exchange, name: str) -> Writer:
 
     def write(message: Any) -> bytes:
         body = getattr(message, name) if name else message
-        numbered = EVENT_IDS.get(body.DESCRIPTOR.full_name)
-        if numbered is None:
+        if body.DESCRIPTOR.full_name not in EVENTS:
             return data(exchange.renderer.message(body))
-        kind = body.WhichOneof("payload")
-        return f"id: {getattr(body, numbered)}\nevent: {kind}\n".encode() + data(exchange.renderer.message(body))
+        return f"id: {body.sequence}\nevent: {kind_of_event(body)}\n".encode() + data(exchange.renderer.message(body))
 
     return write

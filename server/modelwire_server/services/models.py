@@ -1,5 +1,6 @@
 """ModelService: models by name."""
 
+import math
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Protocol
@@ -24,7 +25,7 @@ from ..registry.model import (
     check_name,
 )
 from .checks import Findings
-from .gates import gate_message, gate_of
+from .gates import MOST_METRICS, gate_message, gate_of
 from .jobs import LONGEST_HEARTBEAT, SHORTEST_HEARTBEAT
 from .messages import timestamp
 from .values import struct_of
@@ -187,9 +188,9 @@ def new_version_of(request: pb.RegisterModelVersionRequest) -> NewVersion:
     findings = asked.findings
     facts = Facts(
         algorithm=findings.text("algorithm", request.algorithm),
-        features=tuple(request.features),
+        features=tuple(findings.text(f"features[{index}]", column) for index, column in enumerate(request.features)),
         target=findings.text("target", request.target),
-        metrics=dict(request.metrics),
+        metrics=_metrics(request, findings),
         framework=findings.text("framework", request.framework),
     )
     new = NewVersion(
@@ -204,6 +205,15 @@ def new_version_of(request: pb.RegisterModelVersionRequest) -> NewVersion:
     )
     asked.settled()
     return new
+
+
+def _metrics(request: pb.RegisterModelVersionRequest, findings: Findings) -> dict[str, float]:
+    findings.within("metrics", len(request.metrics), 0, MOST_METRICS)
+    for name, value in request.metrics.items():
+        findings.text("metrics", name)
+        if not math.isfinite(value):
+            findings.add(f"metrics.{name[:100]}", f"must be a number, not {value}")
+    return dict(request.metrics)
 
 
 def model_message(model: RegisteredModel) -> pb.Model:

@@ -7,8 +7,13 @@ from typing import Any
 from geojson_pydantic import FeatureCollection
 from google.protobuf.descriptor import FieldDescriptor
 
+from modelwire.v1 import model_service_pb2
+
+from ...registry.gate import DEMANDABLE
 from ...rules import MOST_TAGS
 from ...services.checks import HIGHEST_PRIORITY, LONGEST_MESSAGE, LONGEST_REQUEST_ID, LONGEST_TEXT, MEDIA_TYPE
+from ...services.gates import MOST_METRICS
+from ...services.models import LONGEST_DESCRIPTION
 from ..jobs import LONGEST_INTERVAL
 from ..lists import LARGEST_PAGE
 from .schemas import PREFIX, Rules, Schema
@@ -27,6 +32,11 @@ ID: Schema = {"pattern": f"^{ULID_READ}$", "examples": [EXAMPLE_ID]}
 _OPTIONAL_ID: Schema = {"pattern": f"^({ULID_READ})?$"}
 _TEXT: Schema = {"maxLength": LONGEST_TEXT, "pattern": _WITHOUT_NUL}
 _COUNT: Schema = {"minimum": 0}
+_NAME, _ALIAS, _VERSION = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "[A-Za-z][A-Za-z0-9_-]{0,49}", "[1-9][0-9]{0,8}"
+NAME: Schema = {"pattern": f"^{_NAME}$", "examples": ["weather"]}
+_MODEL: Schema = {"pattern": f"^({_NAME})(@{_ALIAS}|/{_VERSION})?$", "examples": [EXAMPLE_ID, "weather@production"]}
+_DESCRIPTION: Schema = {"maxLength": LONGEST_DESCRIPTION, "pattern": _WITHOUT_NUL}
+_BOUND: Schema = {"minimum": 0}
 
 # By the name of a field in any request, or by its full name.
 ASKED: dict[str, Schema] = {
@@ -38,7 +48,8 @@ ASKED: dict[str, Schema] = {
     "model_id": _OPTIONAL_ID,
     "parent_id": _OPTIONAL_ID,
     "prediction_id": _OPTIONAL_ID,
-    "modelwire.v1.PredictRequest.model": ID,
+    "modelwire.v1.PredictRequest.model": _MODEL,
+    "modelwire.v1.SubmitPredictionRequest.artifact_id": _MODEL,
     "modelwire.v1.GenerateSampleDataRequest.config_id": _OPTIONAL_ID,
     # Only one of them counts: see TOGETHER.
     "modelwire.v1.ValidateInputRequest.artifact_id": {"type": "string"},
@@ -64,10 +75,41 @@ ASKED: dict[str, Schema] = {
     "modelwire.v1.CancelJobRequest.message": {"maxLength": LONGEST_MESSAGE, "pattern": _WITHOUT_NUL},
     "modelwire.v1.WatchJobRequest.after_sequence": _COUNT,
     "modelwire.v1.DownloadArtifactRequest.offset": _COUNT,
+    "modelwire.v1.WatchModelsRequest.after_sequence": {"minimum": -1},
+    "modelwire.v1.ListModelsRequest.tags": {"items": {"type": "string"}},
+    "modelwire.v1.RegisterModelVersionRequest.description": _DESCRIPTION,
+    "modelwire.v1.UpdateModelRequest.description": _DESCRIPTION,
+    "modelwire.v1.UpdateModelVersionRequest.description": _DESCRIPTION,
+    "modelwire.v1.RegisterModelVersionRequest.algorithm": _TEXT,
+    "modelwire.v1.RegisterModelVersionRequest.target": _TEXT,
+    "modelwire.v1.RegisterModelVersionRequest.framework": _TEXT,
+    "modelwire.v1.PromotionGate.metrics": {"maxProperties": MOST_METRICS},
+    "modelwire.v1.PromotionGate.required": {"items": {"type": "string", "enum": list(DEMANDABLE)}},
+    "modelwire.v1.GoldenRows.dataset_id": _OPTIONAL_ID,
+    **{f"modelwire.v1.MetricBounds.{name}": _BOUND for name in ("max_drop", "max_rise")},
+    **{f"modelwire.v1.GoldenRows.{name}": _BOUND for name in ("max_difference", "max_slowdown", "max_seconds")},
     "modelwire.v1.GenerateSampleDataRequest.num_locations": {"minimum": 1, "maximum": 1_000},
     "modelwire.v1.GenerateSampleDataRequest.num_periods": {"minimum": 1, "maximum": 10_000},
     "modelwire.v1.GenerateSampleDataRequest.num_features": {"minimum": 0, "maximum": 1_000},
 }
+
+# How calls of the registry say which model, version and alias; an empty one means what its comment says.
+_POINTERS = {
+    "name": NAME,
+    "version": {"pattern": f"^({_VERSION}|{_ALIAS})$", "examples": ["1", "production"]},
+    "alias": {"pattern": f"^({_ALIAS})?$", "examples": ["production"]},
+}
+ASKED |= {
+    f"{message.full_name}.{field}": rule
+    for message in model_service_pb2.DESCRIPTOR.message_types_by_name.values()
+    for field, rule in _POINTERS.items()
+    if message.name.endswith("Request") and field in message.fields_by_name
+}
+ASKED["modelwire.v1.PromoteModelRequest.version"] = {
+    "anyOf": [{"type": "string"} | _POINTERS["version"], {"type": "integer", "minimum": 1, "maximum": 999_999_999}]
+}
+ASKED["modelwire.v1.WatchModelsRequest.name"] = {"pattern": f"^({_NAME})?$"}
+ASKED["modelwire.v1.DeleteModelAliasRequest.alias"] = {"pattern": f"^{_ALIAS}$", "examples": ["staging"]}
 
 # Fields that are better not mentioned: they count for nothing, or are for other programs.
 IGNORED = frozenset(

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 from google.protobuf.message import Message
 
-from modelwire.v1 import artifact_service_pb2, config_service_pb2, job_service_pb2, runner_service_pb2
+from modelwire.v1 import artifact_service_pb2, config_service_pb2, job_service_pb2, model_service_pb2, runner_service_pb2
 
 from ..calls import CallFailed, Calls, Sending
 from ..methods import contract_services
@@ -34,6 +34,7 @@ async def examples_of(calls: Calls, runner: pb.GetRunnerResponse) -> dict[str, A
     configs = (await ask(calls, config_service_pb2.ListConfigsRequest(page_size=1, runner_id=runner.info.id))).configs
     models = (await ask(calls, artifact_service_pb2.ListArtifactsRequest(page_size=1, type=_MODEL))).artifacts
     jobs = (await ask(calls, job_service_pb2.ListJobsRequest(page_size=1))).jobs
+    named = (await ask(calls, model_service_pb2.ListModelsRequest(page_size=1))).models
     config_id, model_id, job_id = (things[0].id if things else EXAMPLE_ID for things in (configs, models, jobs))
     train = await _sample(calls, kind=pb.SAMPLE_DATA_KIND_TRAIN)
     predict = await _sample(calls, kind=pb.SAMPLE_DATA_KIND_PREDICT)
@@ -44,6 +45,9 @@ async def examples_of(calls: Calls, runner: pb.GetRunnerResponse) -> dict[str, A
         "artifact_id": model_id,
         "job_id": job_id,
         "runner_id": runner.info.id,
+        "name": named[0].name if named else "weather",
+        "version": str(named[0].latest_version) if named else "1",
+        "alias": next(iter(named[0].aliases), "production") if named else "production",
         "CreateConfig": config,
         "UpdateConfig": config,
         "LinkArtifact": {"artifact_id": model_id},
@@ -52,6 +56,11 @@ async def examples_of(calls: Calls, runner: pb.GetRunnerResponse) -> dict[str, A
         "ValidateInput": {"type": "train", "config_id": config_id, **train},
         "SubmitPrediction": {"artifact_id": model_id, **predict},
         "Predict": {"model": model_id, **predict},
+        "RegisterModelVersion": {"artifact_id": model_id, "metrics": {"accuracy": 0.93}, "description": "an example"},
+        "UpdateModel": {"description": "an example", "tags": ["example"]},
+        "UpdateModelVersion": {"description": "an example", "stage": "staging"},
+        "PromoteModel": {"version": str(named[0].latest_version) if named else "1", "alias": "production", "dry_run": True},
+        "RollbackModel": {"alias": "production"},
         "CancelJob": {"message": "not needed any more"},
         "CreateArtifact": {"data": artifact},
         "UpdateArtifact": {"data": artifact, "tags": ["example"]},

@@ -48,6 +48,11 @@ _PROBLEM: Schema = {
         "trace_id": {"type": "string", "description": "The id of the request, by which the log of the server has it."},
         "reason": {"type": "string", "description": "The reason, for programs: one of those that this document names."},
         "constraint": {"type": "string", "description": "What the stored data require."},
+        "findings": {
+            "type": "array",
+            "items": {"$ref": PREFIX + "GateFinding"},
+            "description": "The rules of a gate that are broken.",
+        },
     },
     "required": ["type", "title", "status", "detail", "instance"],
 }

@@ -14,7 +14,7 @@ from ..forms import FORM
 from ..lists import is_list
 from ..methods import Method, field_at
 from ..tables import frame_fields, takes_frames
-from .answers import downloaded, events, listed, one
+from .answers import RETOLD, downloaded, events, listed, one
 from .comments import comment, first_sentence
 from .constraints import LAST_EVENT, LIST_PARAMETERS, POLL_INTERVAL
 from .failures import failures
@@ -84,7 +84,7 @@ def further_parameters(method: Method) -> list[Schema]:
         return LIST_PARAMETERS
     if not method.server_streaming or is_download(method):
         return []
-    return [LAST_EVENT] if method.response_body else [LAST_EVENT, POLL_INTERVAL]
+    return [LAST_EVENT, POLL_INTERVAL] if method.full_name in RETOLD and not method.response_body else [LAST_EVENT]
 
 
 def _parameter(place: str, name: str, field: FieldDescriptor | None, book: Book) -> Schema:
