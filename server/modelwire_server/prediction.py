@@ -1,7 +1,7 @@
 """What happens on predict: at once in this process, or as a job whose result is kept."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from .inference.workspaces import fetch_workspace
 from .jobs.model import Job, JobKind, NewEvent
 from .jobs.submission import JobQueue, Submission, failed_job, new_job
 from .making import MISTAKES, artifact_made, fingerprint_of, inputs_of, made_by, model_blob
+from .registry.following import Following
+from .registry.model import Resolved
 from .runners import RunnerRegistry
 from .signature import Signature
 from .validation import check_columns, require_geo, resolve_horizon
@@ -58,6 +60,7 @@ class Prediction:
         blobs: BlobStore,
         queue: JobQueue,
         models: ModelCache,
+        names: Following,
         predictor: Predictor,
         timeout: float | None = None,
         schema_policy: SchemaPolicy = SchemaPolicy.SAFE,
@@ -67,6 +70,7 @@ class Prediction:
         self._blobs = blobs
         self._queue = queue
         self._models = models
+        self._names = names
         self._predictor = predictor
         self._timeout = timeout
         self._schema_policy = schema_policy
@@ -75,23 +79,37 @@ class Prediction:
     async def predict(self, order: PredictOrder) -> Predicted:
         """Predicts now; nothing is stored. Raises ModelNotFound, NotAModel, RunnerNotServed, MissingColumns, SchemaViolation, InvalidGeo,
         HorizonOutOfBounds, RunnerFailed, InvalidPrediction, ModelNotLoadable, Overloaded, DeadlineExceeded."""
-        model = await self._models.get(order.model)
-        fitted = self._fitting.fitted(model, order)
-        return await self._predictor.predict(
-            model,
-            engine=order.engine,
-            horizon=fitted.horizon,
-            historic=fitted.historic,
-            future=fitted.future,
-            geo=order.geo,
-            run_info=order.run_info,
-            group=fitted.group,
-            when_sent=order.when_sent,
-        )
+        leave = self._names.enter()
+        try:
+            named = await self._names.resolve(order.model)
+            model = await self._models.get(named.artifact_id)
+            fitted = self._fitting.fitted(model, order)
+            predicted = await self._predictor.predict(
+                model,
+                engine=order.engine,
+                horizon=fitted.horizon,
+                historic=fitted.historic,
+                future=fitted.future,
+                geo=order.geo,
+                run_info=order.run_info,
+                group=fitted.group,
+                when_sent=order.when_sent,
+            )
+        finally:
+            leave()
+        return replace(predicted, version=named.version) if named.version else predicted
+
+    def enter(self) -> Callable[..., None]:
+        """Before a model is named for several predictions. To be called when they are done: whoever moves a name waits for it."""
+        return self._names.enter()
+
+    async def resolve(self, model: str, field: str = "model") -> Resolved:
+        """The artifact that a name, or an id, means now. Raises InvalidField, ModelNotFound."""
+        return await self._names.resolve(model, field)
 
     async def load(self, model: str) -> LoadedModel:
         """The model in memory, loaded now if it was not. Raises as predict() does."""
-        return await self._models.get(model)
+        return await self._models.get((await self._names.resolve(model)).artifact_id)
 
     def in_memory(self, model: str) -> bool:
         return model in self._models
@@ -102,11 +120,12 @@ class Prediction:
 
     async def submit(self, order: PredictionOrder) -> Submission:
         """Accepts a prediction as a job. Raises as predict() does, and AlreadyExists, RequestIdReused, ShuttingDown."""
-        job = await self._job(order)
+        named = await self._names.resolve(order.model_id, "artifact_id")
+        job = await self._job(replace(order, model_id=named.artifact_id))
         return await self._queue.submit(
             job,
             request_id=order.request_id,
-            fingerprint=fingerprint_of(job, order.prediction_id),
+            fingerprint=fingerprint_of(_as_asked(job, order) if named.version else job, order.prediction_id),
             check=lambda tx: self._tree.check_chosen(tx, order.prediction_id),
         )
 
@@ -225,3 +244,9 @@ class Prediction:
         )
         self._tree.insert_made(tx, workspace)
         return [artifact_made(workspace)]
+
+
+def _as_asked(job: Job, order: PredictionOrder) -> Job:
+    """A job without what its name stood for: a retry is the same request, even if the name was moved meanwhile."""
+    asked = {key: value for key, value in job.input.items() if key not in ("model", "config")}
+    return replace(job, model_id=order.model_id, config_id="", runner_id="", input=asked)

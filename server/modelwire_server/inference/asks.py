@@ -19,13 +19,14 @@ from ..errors import DeadlineExceeded
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
     """Predictions, which model and engine computed them, and how long they waited and were computed. `answer` is columns of numbers by
-    name, or a table of anything."""
+    name, or a table of anything; `version` is the model's name and version, if it was asked for by name."""
 
     answer: Columns | pa.Table
     model_id: str
     engine: str
     queue_seconds: float
     compute_seconds: float
+    version: str = ""
 
     @cached_property
     def table(self) -> pa.Table:

@@ -2,7 +2,8 @@
 
 Which way a prediction goes is learned from the calls before it:
 
-- A model whose calls take less than a millisecond is called on the event loop: handing over to a thread would take longer.
+- A model whose rows are independent and whose calls take less than a millisecond is called on the event loop: handing over to a thread
+  would take longer.
 - Where calls take long enough for it to matter, predictions of a runner whose rows are independent share calls. A prediction that comes
   alone never waits for others. While others are under way it waits for a moment (`wait`): gRPC takes calls up one at a time, so without
   it there would never be two.
@@ -111,8 +112,9 @@ class Lane:
         return await ask.outcome
 
     def _seconds_inline(self, rows: int) -> float | None:
-        """How long a call on the event loop would take, if there may be one."""
-        if not self.call.is_plain or self._running:
+        """How long a call on the event loop would take, if there may be one. A function that is fast now and waits for something at the
+        next call would hold everybody up: whoever says that rows are independent says that it only computes."""
+        if not (self.call.is_plain and self._runner.independent_rows) or self._running:
             return None
         seconds = self._cost.of(rows)
         return seconds if seconds is not None and seconds < FAST else None
@@ -197,10 +199,12 @@ class Lane:
         seconds = time.perf_counter() - began
         answers = split(answer, [ask.future.num_rows for ask in asks]) if len(asks) > 1 else (answer,)
         engine = self._engine if fallbacks.count == fallen_back else RUNNER
-        return [self._predicted(answer, engine, began - ask.since, seconds) for ask, answer in zip(asks, answers, strict=True)], seconds
+        return [
+            self._predicted(answer, engine, began - ask.since, seconds) for ask, answer in zip(asks, answers, strict=True)
+        ], seconds
 
     def _called(self, ask: Ask, future: Any) -> Columns | pa.Table:
-        context = RunContext(run_info=ask.run_info)
+        context = RunContext(run_info=ask.run_info) if self.call.wants_context else None
         result = self.call.run(self._parsed(ask.horizon), self._model, ask.historic, future, ask.geo, context)
         return answer_of(self._runner, result, future.num_rows)
 

@@ -18,7 +18,7 @@ from ..clock import new_id
 from ..database.engine import Database, Transaction
 from ..errors import ModelNotFound, ModelwireError, StorageUnavailable
 from . import store
-from .model import Reference
+from .model import Reference, Resolved
 
 log = structlog.get_logger(__name__)
 
@@ -35,15 +35,13 @@ class _Generation:
         self._over = asyncio.Event()
         self._closed = False
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
+    def enter(self) -> None:
         self._calls += 1
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if self._closed and not self._calls:
-                self._over.set()
+
+    def leave(self, *_: object) -> None:
+        self._calls -= 1
+        if self._closed and not self._calls:
+            self._over.set()
 
     async def end(self) -> None:
         """Waits until the last one is over; none begins any more."""
@@ -58,7 +56,7 @@ class Following:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._id = new_id()
-        self._known: dict[str, str] = {}
+        self._known: dict[str, Resolved] = {}
         self._generation = _Generation()
         # Up to which event names are forgotten, and up to which the predictions that began before are over too.
         self._seen = self._settled = 0
@@ -103,25 +101,25 @@ class Following:
         finally:
             self._watchers.discard(news)
 
-    async def artifact(self, model: str, field: str = "model") -> str:
-        """The id of the artifact that a reference means now. Raises InvalidField, ModelNotFound."""
+    async def resolve(self, model: str, field: str = "model") -> Resolved:
+        """The artifact that a reference means now. Raises InvalidField, ModelNotFound."""
         if (known := self._known.get(model)) and time.monotonic() < self._lease_until:
             return known
         reference = Reference.parse(model, field)
         if reference.artifact_id:
-            return reference.artifact_id
-        known_by, sequence = self._known, self._seen
-        artifact_id = await self._database.read(lambda tx: resolve(tx, reference))
-        # What was read before something happened is not to be kept after it.
-        if known_by is self._known and sequence == self._seen:
-            known_by[model] = artifact_id
-        return artifact_id
+            return Resolved(reference.artifact_id)
+        known_by = self._known
+        found = await self._database.read(lambda tx: resolve(tx, reference))
+        # Put where nobody looks any more, if something happened since.
+        known_by[model] = found
+        return found
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Around the resolution of a name and all that is done with the model: whoever moves the name waits for its end."""
-        with self._generation.call():
-            yield
+    def enter(self) -> Callable[..., None]:
+        """Before a name is resolved for a prediction. To be called when all is done with the model: whoever moves the name waits for
+        it."""
+        generation = self._generation
+        generation.enter()
+        return generation.leave
 
     async def everywhere(self, sequence: int) -> None:
         """Waits until every serving process has taken notice of an event."""
@@ -182,8 +180,8 @@ class Following:
         self._acknowledged.set()
 
 
-def resolve(tx: Transaction, reference: Reference) -> str:
-    """The id of the artifact that a name means. Raises ModelNotFound, which says what there is."""
+def resolve(tx: Transaction, reference: Reference) -> Resolved:
+    """The artifact that a name means. Raises ModelNotFound, which says what there is."""
     model = store.get(tx, reference.name)
     if model is None:
         raise ModelNotFound(f"there is no model {reference.name}", model=str(reference))
@@ -195,4 +193,4 @@ def resolve(tx: Transaction, reference: Reference) -> str:
     version = store.get_version(tx, model, number)
     if version is None:
         raise ModelNotFound(f"the model {model.name} has no version {number}", model=str(reference))
-    return version.artifact_id
+    return Resolved(version.artifact_id, f"{model.name}/{number}")

@@ -128,6 +128,14 @@ class Reference:
         return f"{self.name}/{self.version}" if self.version else f"{self.name}@{self.alias}"
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The artifact that a caller means; `version` is its name, `weather/3`, if it was asked for by name."""
+
+    artifact_id: str
+    version: str = ""
+
+
 def require_named(field: str, name: str, alias: str = PRODUCTION) -> None:
     """Raises InvalidField unless the name can be that of a model, and the alias that of an alias."""
     if violations := [*check_name(field, name), *check_alias(field, alias)]:

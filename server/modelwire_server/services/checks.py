@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from ..errors import FieldViolation, InvalidField, InvalidId
 from ..paging import PageRequest
+from ..registry.model import Reference
 from ..rules import check_tags, known_id
 
 LONGEST_REQUEST_ID = 100
@@ -41,6 +42,14 @@ class Findings:
 
     def optional_id(self, field: str, value: str) -> str:
         return self.id(field, value) if value else ""
+
+    def model(self, field: str, value: str) -> str:
+        """A model, by its id or by its name."""
+        try:
+            return str(Reference.parse(value, field))
+        except InvalidField as error:
+            self._violations.extend(error.violations)
+            return ""
 
     def text(self, field: str, value: str, longest: int = LONGEST_TEXT) -> str:
         if len(value) > longest:

@@ -40,6 +40,7 @@ class Spent:
         self._began = time.perf_counter()
         self._queue = self._compute = 0.0
         self._last: Predicted | None = None
+        self.version = ""
 
     def add(self, predicted: Predicted) -> None:
         self._last = predicted
@@ -53,7 +54,9 @@ class Spent:
             compute_us=round(self._compute * 1e6),
             total_us=round((time.perf_counter() - self._began) * 1e6),
         )
-        return pb.PredictStreamEnd(model_id=self._last.model_id, engine=self._last.engine, timing=timing)
+        return pb.PredictStreamEnd(
+            model_id=self._last.model_id, engine=self._last.engine, timing=timing, model_version=self.version
+        )
 
 
 class Chunked:
@@ -89,7 +92,9 @@ class Chunked:
         self._queue: asyncio.Queue[pa.Table | None] = asyncio.Queue(1)
         self._failed = False
         self._spent = Spent()
+        leave = prediction.enter()
         self.task = asyncio.create_task(self._predict_all(), name=f"predict stream call {call}")
+        self.task.add_done_callback(leave)
 
     @property
     def is_collected(self) -> bool:
@@ -100,9 +105,10 @@ class Chunked:
         """Looks at the header."""
         with self._answering_errors():
             self._order = order_of(self._header)
-            model = await self._prediction.load(self._order.model)
+            named = await self._prediction.resolve(self._order.model)
+            model = await self._prediction.load(named.artifact_id)
             # A name may stand for another model in the middle of the frame.
-            self._order = replace(self._order, model=model.artifact_id)
+            self._order, self._spent.version = replace(self._order, model=model.artifact_id), named.version
             self._rows_are_independent = may_be_cut(model)
 
     async def add(self, part: str, chunk: memoryview) -> None:
@@ -234,7 +240,7 @@ async def _read(stream: FrameStream, chunk: memoryview) -> list[pa.RecordBatch]:
 def order_of(header: pb.PredictRequest) -> PredictOrder:
     """All of an order but the frames and the GeoJSON. Raises InvalidField, InvalidId."""
     findings = Findings()
-    model = findings.id("model", header.model)
+    model = findings.model("model", header.model)
     findings.absent(header, "historic", "future", "geo", why=IN_CHUNKS)
     if header.form == frame_pb2.FRAME_FORM_TABLE:
         findings.add("form", "must be Arrow for a prediction that comes in chunks")

@@ -12,6 +12,7 @@ from modelwire.v1.predict_service_pb2_grpc import PredictServiceServicer
 
 from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.tree import ArtifactTree
+from ..errors import FieldViolation, InvalidField
 from ..frames import FrameLimits
 from ..inference.models import find_model
 from ..inference.orders import WhenSent
@@ -72,6 +73,7 @@ class PredictServicer(PredictServiceServicer):
             predictions=frame_of(predicted.answer, form_of(request.form, request.future)),
             model_id=predicted.model_id,
             engine=predicted.engine,
+            model_version=predicted.version,
         )
         total = time.perf_counter() - began
         fill_timing(response.timing, predicted, total)
@@ -118,7 +120,8 @@ class PredictServicer(PredictServiceServicer):
         """An unknown model is better told before the frames are sent."""
         fields = order_fields(header, streamed=True)
         if not header.errors_in_job:
-            await find_model(self._tree, fields["model_id"])
+            named = await self._prediction.resolve(fields["model_id"], "artifact_id")
+            await find_model(self._tree, named.artifact_id)
 
     async def _submit(self, order: PredictionOrder) -> Submission:
         submission = await self._prediction.submit(order)
@@ -137,24 +140,22 @@ def told_in_trailer(answer: pb.PredictResponse) -> tuple[tuple[str, str], ...]:
     """What an answer says of its making, for those who look at metadata only."""
     timing = answer.timing
     spent = f"queue;dur={timing.queue_us / 1e3}, compute;dur={timing.compute_us / 1e3}, total;dur={timing.total_us / 1e3}"
-    return ("modelwire-model", answer.model_id), ("modelwire-engine", answer.engine), ("modelwire-timing", spent)
+    model = ("modelwire-model", answer.model_id), ("modelwire-engine", answer.engine), ("modelwire-timing", spent)
+    return (*model, ("modelwire-model-version", answer.model_version)) if answer.model_version else model
 
 
 def model_of(request: pb.PredictRequest) -> str:
-    """Which model is asked. Raises InvalidId, InvalidField."""
-    findings = Findings()
-    model = findings.id("model", request.model)
+    """Which model is asked. Raises InvalidField; whether it can be one at all is seen when it is looked up."""
     if request.schema_policy not in POLICIES:
-        findings.add("schema_policy", "must be one of SchemaPolicy's values")
-    findings.settle()
-    return model
+        raise InvalidField.of(FieldViolation("schema_policy", "must be one of SchemaPolicy's values"))
+    return request.model
 
 
 def order_fields(request: pb.SubmitPredictionRequest, *, streamed: bool = False) -> dict[str, Any]:
     """All of an order but the frames and the GeoJSON. Raises InvalidField, InvalidId."""
     findings = Findings()
     fields = {
-        "model_id": findings.id("artifact_id", request.artifact_id),
+        "model_id": findings.model("artifact_id", request.artifact_id),
         "run_info": run_info_of(request.run_info),
         "request_id": findings.request_id(request.request_id),
         "timeout": findings.seconds("timeout", request),

@@ -144,7 +144,9 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
     predictor = Predictor(
         rules=LaneRules(threads=2, max_waiting=100), scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2)
     )
-    prediction = Prediction(runners=registry, tree=tree, blobs=blobs, queue=queue, models=models, predictor=predictor)
+    prediction = Prediction(
+        runners=registry, tree=tree, blobs=blobs, queue=queue, models=models, names=following, predictor=predictor
+    )
     domain = Domain(
         runners=registry,
         configs=configs,

@@ -67,7 +67,8 @@ def test_the_answer_has_the_form_of_the_question_or_the_one_asked_for(
 @pytest.mark.parametrize(
     ("fields", "code", "reason", "wrong"),
     [
-        ({"model": "weather"}, "INVALID_ARGUMENT", "INVALID_ID", ["model"]),
+        ({"model": "weather"}, "NOT_FOUND", "MODEL_NOT_FOUND", []),
+        ({"model": "the weather"}, "INVALID_ARGUMENT", "INVALID_FIELD", ["model"]),
         ({"model": new_id()}, "NOT_FOUND", "MODEL_NOT_FOUND", []),
         ({"future": None}, "INVALID_ARGUMENT", "INVALID_FRAME", ["future"]),
         ({"future": frame_pb2.Frame()}, "INVALID_ARGUMENT", "INVALID_FRAME", ["future"]),
@@ -131,7 +132,7 @@ def test_a_prediction_becomes_a_job(run: Any, streamed: bool) -> None:
 @pytest.mark.parametrize(
     ("fields", "parts", "reason"),
     [
-        ({"artifact_id": "x"}, {}, "INVALID_ID"),
+        ({"artifact_id": "x y"}, {}, "INVALID_FIELD"),
         ({"artifact_id": new_id()}, {}, "MODEL_NOT_FOUND"),
         ({"historic": arrow(x=[1])}, {}, "INVALID_FIELD"),
         ({}, {"future": arrow(x=[1]).arrow}, "INVALID_FRAME"),

@@ -120,10 +120,10 @@ def test_a_failed_prediction_does_not_end_the_stream(run: Any, apart: Any) -> No
         assert [answer.call for answer in answers] == list(range(1, 11))
         found = [apart(answer.error) for answer in answers[:-1]]
         assert [one.reason for one in found] == [
-            "INVALID_ID",
+            "MODEL_NOT_FOUND",
             "RUNNER_FAILED",
             "INVALID_FRAME",
-            "INVALID_ID",
+            "MODEL_NOT_FOUND",
             "FRAME_TOO_LARGE",
             "INVALID_FIELD",
             "INVALID_FIELD",

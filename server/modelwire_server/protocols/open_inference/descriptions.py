@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from ...artifacts.model import Artifact
 from ...signature import Column, Signature
 from .datatypes import BYTES, datatype_named
-from .repository import VERSION
+from .repository import Named
 from .v2 import open_inference_pb2 as pb
 
 NAME = "modelwire"
@@ -17,21 +17,21 @@ ROWS = -1
 _LISTS = re.compile(r"fixed_size_list<[^:]+: ([^<> ]+)(?: not null)?>\[(\d+)\]")
 
 
-def metadata_of(model: Artifact) -> pb.ModelMetadataResponse:
+def metadata_of(model: Artifact, named: Named) -> pb.ModelMetadataResponse:
     signature = Signature.from_metadata(model.metadata) or Signature(())
     return pb.ModelMetadataResponse(
-        name=model.id,
-        versions=[VERSION],
+        name=named.name,
+        versions=[named.version],
         platform=f"{NAME}/{model.runner_id}",
         inputs=_tensors(signature.inputs),
         outputs=_tensors(signature.outputs),
     )
 
 
-def config_of(model: Artifact) -> pb.ModelConfig:
-    metadata = metadata_of(model)
+def config_of(model: Artifact, named: Named) -> pb.ModelConfig:
+    metadata = metadata_of(model, named)
     return pb.ModelConfig(
-        name=model.id,
+        name=named.name,
         platform=metadata.platform,
         backend=NAME,
         input=[pb.ModelInput(name=one.name, data_type=_kind(one.datatype), dims=one.shape) for one in metadata.inputs],

@@ -13,7 +13,7 @@ from ...metrics import ServerMetrics
 from ...prediction import Prediction, PredictOrder
 from .options import Options, options_of, refuse_shared_memory
 from .reading import table_of
-from .repository import VERSION, Repository
+from .repository import Named, Repository
 from .statistics import Statistics
 from .v2 import open_inference_pb2 as pb
 from .writing import fill
@@ -40,8 +40,16 @@ class Inference:
 
     async def answer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
         """Raises ModelNotFound, NotAModel, InvalidFrame, FrameTooLarge, InvalidField, and what Prediction.predict() raises."""
+        leave = self._prediction.enter()
+        try:
+            return await self._answer(request)
+        finally:
+            leave()
+
+    async def _answer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
         began = time.perf_counter()
-        model = await self._repository.loaded(request.model_name, request.model_version)
+        named = await self._repository.named(request.model_name, request.model_version)
+        model = await self._repository.loaded(named)
         counts = self._statistics.of(model.artifact_id)
         try:
             options = options_of(request.parameters)
@@ -49,7 +57,7 @@ class Inference:
             ordered = time.perf_counter()
             predicted = await self._predicted(order, options.timeout)
             predicted_at = time.perf_counter()
-            response = await _response(request, predicted, options)
+            response = await _response(request, named, predicted, options)
         except ModelwireError:
             counts.failed(time.perf_counter() - began)
             raise
@@ -95,9 +103,9 @@ async def _order(request: pb.ModelInferRequest, model: LoadedModel, options: Opt
     )
 
 
-async def _response(request: pb.ModelInferRequest, predicted: Predicted, options: Options) -> pb.ModelInferResponse:
+async def _response(request: pb.ModelInferRequest, named: Named, predicted: Predicted, options: Options) -> pb.ModelInferResponse:
     """The predictions, in the form of the question unless another is asked for."""
-    response = pb.ModelInferResponse(model_name=request.model_name, model_version=VERSION, id=request.id)
+    response = pb.ModelInferResponse(model_name=request.model_name, model_version=named.version, id=request.id)
     response.parameters["engine"].string_param = predicted.engine
     if options.final_mark:
         response.parameters["triton_final_response"].bool_param = True

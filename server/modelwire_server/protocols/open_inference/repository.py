@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ...artifacts.model import MODEL_TYPE, Artifact
 from ...artifacts.tree import ArtifactTree
-from ...errors import ModelNotFound
+from ...errors import InvalidField, ModelNotFound
 from ...inference.models import LoadedModel, find_model
 from ...paging import LARGEST_SIZE, PageRequest, read_token
 from ...prediction import Prediction
@@ -26,14 +26,13 @@ class Entry:
     reason: str = ""
 
 
-def model_id_of(name: str, version: str) -> str:
-    """The id of the artifact that a name and a version stand for. Raises ModelNotFound if it cannot be any."""
-    model = name.upper()
-    if not ULID.fullmatch(model):
-        raise ModelNotFound(f"there is no model {name[:100]!r}: a model is called by the id of its artifact", model=name)
-    if version not in ("", VERSION):
-        raise ModelNotFound(f"model {name} has no version {version[:20]!r}, only {VERSION}", model=name)
-    return model
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A model as a request calls it. `version` is the number of a registered version, 1 for a model that is called by its id."""
+
+    artifact_id: str
+    name: str
+    version: str = VERSION
 
 
 class Repository:
@@ -44,25 +43,38 @@ class Repository:
         self._tree = tree
         self._unloaded: set[str] = set()
 
-    async def loaded(self, name: str, version: str) -> LoadedModel:
+    async def named(self, name: str, version: str) -> Named:
+        """What a name and a version stand for: the id of an artifact, or a registered model, whose version may be a number or an alias.
+        Raises ModelNotFound."""
+        of_id = ULID.fullmatch(name.upper()) is not None
+        if of_id and version not in ("", VERSION):
+            raise ModelNotFound(f"model {name} has no version {version[:20]!r}, only {VERSION}", model=name)
+        separator = "/" if version.isdecimal() else "@"
+        asked = name if of_id or not version else f"{name}{separator}{version}"
+        try:
+            found = await self._prediction.resolve(asked)
+        except InvalidField as error:
+            raise ModelNotFound(error.message, model=name) from None
+        return Named(found.artifact_id, name, found.version.rpartition("/")[2] or VERSION)
+
+    async def loaded(self, named: Named) -> LoadedModel:
         """The model, in memory from now on. Raises ModelNotFound, NotAModel, ModelNotLoadable and what else loading may."""
-        model = model_id_of(name, version)
-        found = await self._prediction.load(model)
+        found = await self._prediction.load(named.artifact_id)
         if self._unloaded:
-            self._unloaded.discard(model)
+            self._unloaded.discard(named.artifact_id)
         return found
 
-    async def artifact(self, name: str, version: str) -> Artifact:
+    async def artifact(self, named: Named) -> Artifact:
         """What is stored of the model. Raises ModelNotFound, NotAModel, UntrustedContent."""
-        return await find_model(self._tree, model_id_of(name, version))
+        return await find_model(self._tree, named.artifact_id)
 
     async def is_ready(self, name: str, version: str) -> bool:
         """Raises ModelNotFound, NotAModel, UntrustedContent."""
-        return self._state((await self.artifact(name, version)).id) == READY
+        return self._state((await self.artifact(await self.named(name, version))).id) == READY
 
     async def unload(self, name: str) -> None:
         """Drops the model from memory, if it is there. Raises ModelNotFound, NotAModel, UntrustedContent."""
-        model = (await self.artifact(name, "")).id
+        model = (await self.artifact(await self.named(name, ""))).id
         self._prediction.unload(model)
         self._unloaded.add(model)
 

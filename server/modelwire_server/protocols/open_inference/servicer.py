@@ -38,15 +38,18 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):
         return pb.ModelReadyResponse(ready=await self._repository.is_ready(request.name, request.version))
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
-        return metadata_of(await self._repository.artifact(request.name, request.version))
+        named = await self._repository.named(request.name, request.version)
+        return metadata_of(await self._repository.artifact(named), named)
 
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
-        return pb.ModelConfigResponse(config=config_of(await self._repository.artifact(request.name, request.version)))
+        named = await self._repository.named(request.name, request.version)
+        return pb.ModelConfigResponse(config=config_of(await self._repository.artifact(named), named))
 
     async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:
         if not request.name:
             return self._statistics.message()
-        return self._statistics.message((await self._repository.artifact(request.name, request.version)).id)
+        named = await self._repository.named(request.name, request.version)
+        return self._statistics.message((await self._repository.artifact(named)).id)
 
     async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
         entries = await self._repository.index(only_ready=request.ready)
@@ -58,7 +61,7 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):
         if request.parameters:
             text = "models are what their training made: neither a configuration nor files can be given"
             raise InvalidField.of(FieldViolation("parameters", text))
-        await self._repository.loaded(request.model_name, "")
+        await self._repository.loaded(await self._repository.named(request.model_name, ""))
         return pb.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(
