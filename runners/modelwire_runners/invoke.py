@@ -4,7 +4,6 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any
 
 import pyarrow as pa
@@ -57,17 +56,21 @@ class PredictCall:
         self.is_plain = not self.is_async and not any(inspect.iscoroutinefunction(runner.function(name)) for name in hooks)
 
     @property
+    def wants_context(self) -> bool:
+        return "context" in self._extra
+
+    @property
     def wants_matrix(self) -> bool:
         return self._libraries[1] is FrameLibrary.NUMPY
 
-    def run(self, config: Any, model: Any, historic: Frame, future: Frame, geo: Geo, context: RunContext) -> Any:
-        """What the function returned. Raises what it raises."""
+    def run(self, config: Any, model: Any, historic: Frame, future: Frame, geo: Geo, context: RunContext | None) -> Any:
+        """What the function returned. Raises what it raises. `context` may be left out unless the function wants it."""
         if self._hooks is None:
             return _wait(self._call(config, model, historic, future, geo, context))
         with _hooks(self._hooks):
             return _wait(self._call(config, model, historic, future, geo, context))
 
-    async def arun(self, config: Any, model: Any, historic: Frame, future: Frame, geo: Geo, context: RunContext) -> Any:
+    async def arun(self, config: Any, model: Any, historic: Frame, future: Frame, geo: Geo, context: RunContext | None) -> Any:
         """run() on a running event loop, for async functions."""
         if self._hooks is not None:
             await _called(self._hooks.function("on_init"))
@@ -78,7 +81,7 @@ class PredictCall:
             if self._hooks is not None:
                 await _called(self._hooks.function("on_cleanup"))
 
-    def _call(self, config: Any, model: Any, historic: Frame, future: Frame, geo: Geo, context: RunContext) -> Any:
+    def _call(self, config: Any, model: Any, historic: Frame, future: Frame, geo: Geo, context: RunContext | None) -> Any:
         frames = to_library(historic, self._libraries[0]), to_library(future, self._libraries[1])
         if not self._extra:
             return self._function(config, model, *frames)
@@ -112,18 +115,21 @@ class ParsedConfig:
     """A config that was parsed once. Each call gets a copy of its own, which it may change."""
 
     def __init__(self, runner: Runner, config: dict[str, Any]) -> None:
-        self._config = parse(runner, config)
-        values = self._config.__dict__
-        self._mutable = [name for name, value in values.items() if not isinstance(value, _IMMUTABLE)]
-        others = (self._config.__pydantic_extra__ or {}).values()
-        self._is_flat = self._config.__pydantic_private__ is None and all(isinstance(one, _IMMUTABLE) for one in others)
+        self._config = parsed = parse(runner, config)
+        own, others = parsed.__dict__, list((parsed.__pydantic_extra__ or {}).values())
+        self._lists = [
+            name for name, value in own.items() if type(value) is list and all(isinstance(one, _IMMUTABLE) for one in value)
+        ]
+        rest = [value for name, value in own.items() if name not in self._lists]
+        self._is_flat = parsed.__pydantic_private__ is None and all(isinstance(value, _IMMUTABLE) for value in [*rest, *others])
 
     def copy(self) -> Any:
         if not self._is_flat:
             return self._config.model_copy(deep=True)
         copy = self._config.model_copy()
-        for name in self._mutable:
-            copy.__dict__[name] = deepcopy(copy.__dict__[name])
+        values = copy.__dict__
+        for name in self._lists:
+            values[name] = values[name].copy()
         return copy
 
 

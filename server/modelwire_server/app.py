@@ -36,6 +36,7 @@ from .jobs.hub import JobHub
 from .jobs.model import JobKind
 from .jobs.submission import JobQueue
 from .logs import configure_logs
+from .memory import tune_memory
 from .metrics import ServerMetrics
 from .orchestration.orchestrator import Orchestrator
 from .orchestration.registration import Registration, Rhythm, own_url, url_of
@@ -323,15 +324,15 @@ async def register(registration: Registration, settings: Settings, port: int) ->
 
 def metrics_of(ground: Ground, parts: Parts) -> ServerMetrics:
     """All that there is to measure of a server."""
-    metrics = metrics_of_process(parts)
+    metrics = metrics_of_process(ground, parts)
     metrics.jobs_from(lambda: ground.database.read(job_store.count_by_status))
     metrics.stored_from(parts.upkeep.stored)
     return metrics
 
 
-def metrics_of_process(parts: Parts) -> ServerMetrics:
+def metrics_of_process(ground: Ground, parts: Parts) -> ServerMetrics:
     """What each of several processes measures for itself."""
-    metrics = ServerMetrics()
+    metrics = ServerMetrics(ground.settings.told_models)
     metrics.registry.register(parts.job_metrics)
     parts.models.on_loaded = lambda model, seconds: metrics.model_load_seconds.observe(seconds)
     metrics.gauge_from("models_loaded", "Models in memory.", lambda: len(parts.models))
@@ -377,6 +378,7 @@ async def load_runners(targets: Sequence[str], executor: LocalExecutor) -> Runne
 
 def spare_collector() -> None:
     """What is there now stays: the collector need not look at it whenever a large request makes many objects."""
+    tune_memory()
     gc.collect()
     gc.freeze()
 

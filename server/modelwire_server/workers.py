@@ -146,7 +146,7 @@ async def answer_calls(stack: AsyncExitStack, member: Member, loaded: Loaded) ->
     parts = app.assemble(ground)
     await parts.domain.predictors.prove()
     stack.callback(parts.predictor.close)
-    metrics = app.metrics_of_process(parts)
+    metrics = app.metrics_of_process(ground, parts)
     page = CommonPage(member, metrics)
     checks = _checks(member, ground)
     front = await open_front(parts.domain, settings, metrics=metrics, page=page, checks=checks, http_socket=loaded.http)

@@ -2,12 +2,12 @@
 
 import logging
 import re
+import secrets
 import time
 from typing import Any
 
 import structlog
 
-from ..clock import new_id
 from .around import Act, Context, Method
 from .outcome import OK, code_of
 
@@ -56,4 +56,4 @@ def _request_id(context: Context) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
-    return new_id()
+    return secrets.token_hex(13)
