@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 TOOLS := .venv-protos
 # What part of the benchmarks to run.
 BENCH ?=
+SOAK ?=
 # What to test, and what else to tell pytest: `make test TESTS=tests/client PYTEST="-x -k predict"`.
 TESTS ?= tests
 PYTEST ?=
@@ -18,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test coverage check format format-check lint types layers contract generated reference protos baseline lock chaos bench bench-jobs peers wheel clean
+.PHONY: help setup tools demo test coverage check format format-check lint types layers contract generated reference protos baseline lock chaos bench bench-jobs soak peers wheel clean
 
 help: ## this list
 	@echo "modelwire: make <target>"
@@ -99,6 +100,9 @@ LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header -
 bench: setup ## the benchmarks (see benchmarks/README.md); BENCH="--only unary --peers echo,modelwire --seconds 1" for less
 	$(BIN)/python -m benchmarks.serving bench $(or $(BENCH),--record)
 	$(if $(BENCH),,$(MAKE) --no-print-directory bench-jobs)
+
+soak: setup ## half an hour of predictions and reloads: whether memory grows; SOAK="--minutes 3 --reloads 100" for less
+	$(BIN)/python -m benchmarks.serving soak $(or $(SOAK),--record)
 
 peers: setup ## the servers that `make bench` compares with, each in an environment of its own
 	$(BIN)/python -m benchmarks.serving install

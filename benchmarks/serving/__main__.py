@@ -37,7 +37,7 @@ program = typer.Typer(add_completion=False, no_args_is_help=False)
 @program.command()
 def bench(
     only: Annotated[str, typer.Option(help=f"Scenarios, with commas between: {', '.join(SCENARIOS)}.")] = "",
-    peers: Annotated[str, typer.Option(help=f"Servers, with commas between: {', '.join(peer.name for peer in ALL)}.")] = "",
+    peers: Annotated[str, typer.Option(help=f"Servers, with commas between: {', '.join(peer.key for peer in ALL)}.")] = "",
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     seconds: Annotated[float, typer.Option(help="What is measured for each figure.")] = 3.0,
     warm_up: Annotated[float, typer.Option(help="What goes before.")] = 1.0,
@@ -47,7 +47,10 @@ def bench(
     BENCH.mkdir(exist_ok=True)
     build()
     plan = Plan(peers=_chosen(peers), rounds=rounds, seconds=seconds, warm_up=warm_up)
-    for name in _names(only) or SCENARIOS:
+    names = _names(only) or list(SCENARIOS)
+    if unknown := set(names) - set(SCENARIOS):
+        raise typer.BadParameter(f"there is no scenario {', '.join(unknown)}")
+    for name in names:
         _tell(SCENARIOS[name](plan), record)
 
 
@@ -83,9 +86,14 @@ def _names(text: str) -> list[str]:
 
 
 def _chosen(text: str) -> list[Peer]:
-    """The servers of these names; a name stands for all those that begin with it."""
-    names = [name.lower() for name in _names(text)]
-    return [peer for peer in ALL if not names or any(peer.name.lower().startswith(name) for name in names)]
+    """The servers of these names. What is no name stands for all that begin so. Raises BadParameter."""
+    chosen: list[Peer] = []
+    for name in _names(text):
+        found = [peer for peer in ALL if peer.key == name] or [peer for peer in ALL if peer.key.startswith(name)]
+        if not found:
+            raise typer.BadParameter(f"there is no server {name}")
+        chosen += found
+    return chosen or list(ALL)
 
 
 program()

@@ -47,6 +47,8 @@ class Report:
     outcomes: dict[str, Outcome]
     # The most memory of the server, where it was looked at.
     peak_bytes: int = 0
+    # Cores that the server kept busy, warm-up included, where it was looked at.
+    server_cores: float = 0.0
 
     @property
     def ok(self) -> Outcome:

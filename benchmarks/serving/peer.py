@@ -1,5 +1,6 @@
 """What a server must tell of itself to be measured."""
 
+import re
 import tempfile
 import time
 import urllib.error
@@ -79,6 +80,11 @@ class Peer(ABC):
 
     def variables(self, place: Place) -> Mapping[str, str]:
         return {}
+
+    @property
+    def key(self) -> str:
+        """What it is called on the command line."""
+        return re.sub(r"\W+", "-", self.name.lower())
 
     def calls(self, place: Place, question: Question) -> Works:
         """The rows one by one, a call for each."""

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -57,6 +58,11 @@ class Processes:
         sizes = {process.pid: _status(process.pid, "VmRSS") for process in self.all()}
         return sizes.get(self.pid, 0), sum(sizes.values())
 
+    def cpu_seconds(self) -> float:
+        """Processor time of all processes until now, ended ones included."""
+        spent = [one for process in self.all() if (one := _cpu_times(process))]
+        return float(sum(one.user + one.system + one.children_user + one.children_system for one in spent))
+
     def end(self) -> None:
         """Asks nicely first; what is left then, daemons included, is killed."""
         self.all()
@@ -97,6 +103,13 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+def _cpu_times(process: psutil.Process) -> Any:
+    try:
+        return process.cpu_times()
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _status(pid: int, name: str) -> int:

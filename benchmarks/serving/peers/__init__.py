@@ -2,15 +2,16 @@
 
 from ..peer import Peer
 from .bentoml import BentoML
-from .echo import Echo
+from .echo import Echo, NativeEcho
 from .flight import Flight
 from .kserve import KServe
 from .mlflow import MLflow
 from .mlserver import MLServer, MLServerBatching, MLServerParallel
 from .modelwire import Modelwire, ModelwireWorkers
-from .ray import RayServe
+from .ray import RayServe, RayServeDefault
 
 ALL: list[Peer] = [
+    NativeEcho(),
     Echo(),
     Modelwire(),
     ModelwireWorkers(),
@@ -20,6 +21,7 @@ ALL: list[Peer] = [
     KServe(),
     BentoML(),
     RayServe(),
+    RayServeDefault(),
     MLflow(),
     Flight(),
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ..load import PROGRAM
 from ..peer import SERVERS, Peer, Place, Question, Works
 from ..work import Mode, Work
 
@@ -18,6 +19,14 @@ class Echo(Peer):
 
     def streams(self, place: Place, question: Question) -> Works:
         return {self.name: echo(place, question, "stream", "Stream", "-numbered")}
+
+
+class NativeEcho(Echo):
+    name = "echo in Go"
+    settings = "what the load generator itself can do"
+
+    def command(self, place: Place) -> Sequence[str]:
+        return [str(PROGRAM), "echo", f"-target={place.address}"]
 
 
 def echo(place: Place, question: Question, mode: Mode, method: str, *options: str) -> Work:

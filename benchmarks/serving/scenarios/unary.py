@@ -1,12 +1,15 @@
 """One row a call, as fast as answers come: the comparison of servers."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .. import sample
-from ..load import run
+from ..load import Report, run
 from ..peer import Peer, Question, Running
 from ..results import Figures, Section
 from ..rounds import Measured, Results, Turn, rounds
+from ..work import Work
 from . import Plan
 
 LEVELS = (1, 16, 64)
@@ -25,7 +28,7 @@ def unary(plan: Plan) -> Section:
             f"{plan.rounds} rounds in turn, {plan.seconds:g} s for each figure after {plan.warm_up:g} s of warm-up; servers are started "
             "anew for each round. All answers, those under load included, are held against the model's."
         ),
-        tables=[_rates(results), _latencies(results)],
+        tables=[_rates(results), _latencies(results), _beside_the_best(results)],
         notes=notes(plan.peers, results),
         busy=results.busy_at_start,
     )
@@ -37,16 +40,19 @@ def one_row_each() -> Question:
 
 
 def _turn(running: Running, plan: Plan) -> Measured:
-    return {
-        (name, level): run(work, in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
-        for name, work in running.works.items()
-        for level in LEVELS
-    }
+    return {(name, level): _report(running, work, level, plan) for name, work in running.works.items() for level in LEVELS}
+
+
+def _report(running: Running, work: Work, level: int, plan: Plan) -> Report:
+    spent, began = running.processes.cpu_seconds(), time.monotonic()
+    report = run(work, in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
+    cores = (running.processes.cpu_seconds() - spent) / (time.monotonic() - began)
+    return replace(report, server_cores=cores)
 
 
 def _rates(results: Results) -> Figures:
     columns = ["calls/s", *(f"{level} in flight" for level in LEVELS), *(f"of {LIMIT} at {level}" for level in LEVELS)]
-    columns += [*(f"{OURS} is, at {level}" for level in LEVELS), "slowest round at 64"]
+    columns += [*(f"{OURS} is, at {level}" for level in LEVELS), "slowest round at 64", "cores of the server at 64", "of the load"]
     return Figures(columns, [_rate(results, subject) for subject in results.subjects()])
 
 
@@ -57,6 +63,8 @@ def _rate(results: Results, subject: str) -> list[str]:
         *(results.share(subject, LIMIT, level) for level in LEVELS),
         *(results.times(OURS, subject, level) for level in LEVELS),
         f"{results.series[subject, LEVELS[-1]].slowest_round:,.0f}",
+        f"{results.series[subject, LEVELS[-1]].median(lambda report: report.server_cores):.1f}",
+        f"{results.series[subject, LEVELS[-1]].median(lambda report: report.cores):.1f}",
     ]
 
 
@@ -69,6 +77,29 @@ def _latency(results: Results, subject: str) -> list[str]:
     series = [results.series[subject, level] for level in LEVELS]
     times = [f"{value:.2f}" for one in series for value in (one.p50, one.p99)]
     return [subject, *times, f"{max(one.longest for one in series):.0f}", f"{sum(one.failed for one in series):,}"]
+
+
+def _beside_the_best(results: Results) -> Figures:
+    """Our lines against the best of the others, whichever that is."""
+    ours = [subject for subject in results.subjects() if subject.startswith(OURS)]
+    others = [subject for subject in results.subjects() if not subject.startswith((OURS, LIMIT))]
+    columns = [
+        "times the best of the others",
+        *(f"calls/s at {level}" for level in LEVELS),
+        "their p99 at 64",
+        f"p50 at 1, times that of {LIMIT}",
+    ]
+    return Figures(columns, [_against(results, subject, others) for subject in ours] if others else [])
+
+
+def _against(results: Results, subject: str, others: Sequence[str]) -> list[str]:
+    best = {level: max(others, key=lambda other: results.series[other, level].per_second) for level in LEVELS}
+    rates = [f"{results.times(subject, best[level], level)} ({best[level]})" for level in LEVELS]
+    calmest = min(others, key=lambda other: results.series[other, LEVELS[-1]].p99)
+    p99 = results.series[subject, LEVELS[-1]].p99 / results.series[calmest, LEVELS[-1]].p99
+    limit = results.series.get((LIMIT, 1))
+    lone = f"{results.series[subject, 1].p50 / limit.p50:.2f} x" if limit else ""
+    return [subject, *rates, f"{p99:.2f} x ({calmest})", lone]
 
 
 def notes(peers: Sequence[Peer], results: Results) -> list[str]:
