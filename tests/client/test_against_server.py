@@ -1,11 +1,7 @@
 """The client and the real server, together."""
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,38 +30,7 @@ from modelwire import (
     StateEvent,
 )
 
-RUNNER = Path(__file__).parent / "runners" / "line.py"
 DATA = {"x": [1.0, 2.0], "y": [2.0, 4.0]}
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`modelwire serve`, as a user starts it; says where it listens in a line of JSON."""
-    command = [Path(sys.executable).parent / "modelwire", "--json", "serve", f"{RUNNER}:runner", "--grpc-port=0", "--http-port=0"]
-    folder = tmp_path_factory.mktemp("server")
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [*map(str, command), f"--data-dir={folder / 'data'}"], stdout=subprocess.PIPE, stderr=log, env=os.environ.copy()
-        )
-        assert server.stdout is not None
-        line = server.stdout.readline()
-        assert line, (folder / "log").read_text()
-        yield json.loads(line)["grpc"]
-        server.terminate()
-        server.communicate(timeout=30)
-
-
-@pytest.fixture
-def client(target: str) -> Iterator[Client]:
-    with Client(target) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def model(target: str) -> Iterator[Model]:
-    with Client(target) as client:
-        config = client.configs.create("line", {"slope": 3})
-        yield client.train(config, DATA, tags=["kept"]).wait(timeout=60)
 
 
 def test_health(client: Client) -> None:
