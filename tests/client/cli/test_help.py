@@ -32,6 +32,8 @@ def test_all_commands_are_there() -> None:
     assert {"serve", "check", "init", "demo", "info", "runners", "train", "predict"} <= {path[0] for path in ALL}
     assert {verb for group, *verbs in ALL if group == "jobs" for verb in verbs} == {"list", "show", "watch", "cancel", "delete"}
     assert {verb for group, *verbs in ALL if group == "configs" for verb in verbs} == {"list", "show", "create", "update", "delete"}
+    models = {verb for group, *verbs in ALL if group == "models" for verb in verbs}
+    assert models == {"list", "show", "register", "promote", "rollback", "unalias", "update", "delete", "watch"}
     artifacts = {verb for group, *verbs in ALL if group == "artifacts" for verb in verbs}
     assert artifacts == {"list", "tree", "show", "download", "upload", "delete"}
 
