@@ -16,7 +16,7 @@ UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 NAMES = [
     "",
     "inference.GRPCInferenceService",
-    *(f"modelwire.v1.{name}Service" for name in ("Runner", "Config", "Train", "Predict", "Job", "Artifact", "Model")),
+    *(f"modelwire.v1.{name}Service" for name in ("Runner", "Config", "Train", "Predict", "Predictor", "Job", "Artifact", "Model")),
 ]
 
 
