@@ -33,7 +33,7 @@ class GoldenRows:
     `max_difference` and `max_slowdown` (so many times as long) compare with the version that the alias points to now.
     """
 
-    dataset_id: str
+    dataset_id: str = ""
     max_difference: float | None = None
     max_slowdown: float | None = None
     max_seconds: float | None = None

@@ -51,7 +51,7 @@ def _rules(gate: "PromotionGate | None") -> str:
 def findings_table(findings: "Iterable[GateFinding]") -> "RenderableType":
     """What the rules of a gate say, a line each."""
     rows = [(f.rule, styled("kept", "green") if f.passed else styled("broken", "bold red"), f.message) for f in findings]
-    return table("rule", "", "finding", rows=rows)
+    return table("rule", "state", "finding", rows=rows)
 
 
 def versions_table(versions: "Iterable[ModelVersion]") -> "RenderableType":

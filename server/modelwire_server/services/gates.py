@@ -30,6 +30,8 @@ def gate_of(message: pb.PromotionGate, findings: Findings) -> Gate:
     if message.schema not in _RULE_OF:
         findings.add("gate.schema", f"{message.schema} is no rule")
     golden = message.golden
+    if message.HasField("golden") and not golden.dataset_id:
+        findings.add("gate.golden.dataset_id", "is needed: the rows to predict")
     return Gate(
         metrics={
             name: MetricBounds(**_numbers(f"gate.metrics.{name}", one, _BOUNDS, findings)) for name, one in message.metrics.items()

@@ -106,6 +106,7 @@ def test_what_is_in_use_cannot_be_deleted(rest: Any, name: str) -> None:
         ("POST", "/{name}/versions", {"artifact_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}, 404, None),
         ("POST", "/{name}/versions", {"metrics": {"a": "high"}}, 422, ["body", "metrics", "a"]),
         ("PUT", "/{name}", {"gate": {"metrics": {"a": {"max_drop": -1}}}}, 422, ["body", "gate", "metrics", "a", "max_drop"]),
+        ("PUT", "/{name}", {"gate": {"golden": {"max_seconds": 1}}}, 422, ["body", "gate", "golden", "dataset_id"]),
         ("PUT", "/{name}/versions/1", {"stage": "best"}, 422, ["body", "stage"]),
         ("GET", "/$watch?after_sequence=-2", None, 422, ["query", "after_sequence"]),
     ],
