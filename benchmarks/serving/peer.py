@@ -38,7 +38,6 @@ class Place:
     columns: int
     port: int = field(default_factory=free_port)
     other_port: int = field(default_factory=free_port)
-    third_port: int = field(default_factory=free_port)
 
     @property
     def address(self) -> str:

@@ -15,7 +15,7 @@ class MLServer(Peer):
     name = "MLServer"
     environment = "mlserver"
     package = "mlserver"
-    settings = "in the serving process, no batching"
+    settings = "in the serving process, no batching, metrics off"
     workers: ClassVar[int] = 0
     batching: ClassVar[dict[str, float]] = {}
     forms: ClassVar[Sequence[str]] = ("one message",)
@@ -27,7 +27,7 @@ class MLServer(Peer):
             "host": "127.0.0.1",
             "http_port": place.other_port,
             "grpc_port": place.port,
-            "metrics_port": place.third_port,
+            "metrics_endpoint": None,
             "parallel_workers": self.workers,
             "debug": False,
             "grpc_max_message_length": -1,
@@ -45,14 +45,14 @@ class MLServer(Peer):
 
 class MLServerBatching(MLServer):
     name = "MLServer, batching"
-    settings = "in the serving process, adaptive batching of up to 64 within 1 ms"
+    settings = "in the serving process, adaptive batching of up to 64 within 1 ms, metrics off"
     forms = ()
     batching: ClassVar[dict[str, float]] = {"max_batch_size": 64, "max_batch_time": 0.001}
 
 
 class MLServerParallel(MLServer):
     name = "MLServer, worker"
-    settings = "one process for inference beside the serving process, adaptive batching"
+    settings = "one process for inference beside the serving process, adaptive batching, metrics off"
     forms = ()
     workers = 1
     batching = MLServerBatching.batching
