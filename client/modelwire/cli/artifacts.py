@@ -109,13 +109,44 @@ def show(session: Session, artifact: ArtifactId) -> None:
     if found.inputs:
         out.print()
         out.print(table("made from", "id", "digest", rows=[(i.role, i.id, i.digest[:19]) for i in found.inputs]))
-    if found.metadata:
+    known = {key: _short(key, value) for key, value in found.metadata.items()}
+    if known:
         out.print()
-        out.print(table("metadata", "value", rows=[(key, compact(value)) for key, value in found.metadata.items()]))
+        out.print(table("metadata", "value", rows=[(key, compact(value)) for key, value in known.items()]))
+    if columns := _columns(found.metadata.get("signature")):
+        out.print()
+        out.print(table("trained on", "type", "remarks", rows=columns))
     if found.content is not None:
         out.print()
         out.print_json(data=plain(found.content))
     return None
+
+
+def _short(key: str, value: Any) -> Any:
+    """What is to be read of a model at a glance; --json has all of it."""
+    if key == "signature" and _columns(value):
+        return f"{len(value['inputs'])} columns, see below"
+    if key == "compiled" and isinstance(value, dict) and isinstance(value.get("passed"), bool):
+        difference = value.get("max_difference") or 0.0
+        passed = f"{value.get('engine')}, differs by {difference:.1g} at most on {value.get('rows')} rows"
+        return passed if value["passed"] else f"no: {value.get('reason')}"
+    return value
+
+
+def _columns(signature: Any) -> list[tuple[str, str, str]]:
+    """The columns that predictions are held against: name, type, and what else is known."""
+    try:
+        return [(column["name"], column["type"], _remark(column)) for column in signature["inputs"]]
+    except (TypeError, KeyError, AttributeError):
+        return []
+
+
+def _remark(column: dict[str, Any]) -> str:
+    categories = column.get("categories")
+    known = [f"{len(categories)} categories"] if categories else []
+    return ", ".join(
+        [*known, *([column["note"]] if column.get("note") else []), *(["with nulls"] if column.get("nullable") else [])]
+    )
 
 
 def _card(artifact: "Artifact") -> Any:

@@ -163,8 +163,19 @@ def test_a_job_that_fails(run: Run, run_json: RunJson, numbers: Path) -> None:
 
 
 def test_predictions_as_json_and_from_standard_input(run: Run, model: Model) -> None:
-    result = run("predict", model.id, "-", "--json", stdin="x\n07\n")
-    assert json.loads(result.stdout) == {"model": model.id, "rows": 1, "predictions": [{"x": "07", "sample_0": 4.0}]}
+    result = run("predict", model.id, "-", "--json", stdin="x\n7\n")
+    assert json.loads(result.stdout) == {"model": model.id, "rows": 1, "predictions": [{"x": 7, "sample_0": 4.0}]}
+    # A leading zero makes a text of it, and the model was trained on numbers.
+    assert "was int64 in the training and is string here" in run("predict", model.id, "-", stdin="x\n07\n", exits=2).stderr
+
+
+def test_a_model_tells_its_columns(run: Run, run_json: RunJson, model: Model) -> None:
+    shown = run("artifacts", "show", model.id).stdout
+    assert "2 columns, see below" in shown
+    table = [line.split() for line in shown.splitlines()[-3:]]
+    assert table == [["TRAINED", "ON", "TYPE", "REMARKS"], ["x", "int64", "-"], ["y", "int64", "-"]]
+    signature = run_json("artifacts", "show", model.id)["metadata"]["signature"]
+    assert signature["inputs"][0] == {"name": "x", "type": "int64", "nullable": False}
 
 
 def test_a_prediction_as_a_job(run: Run, run_json: RunJson, model: Model, numbers: Path, tmp_path: Path) -> None:
