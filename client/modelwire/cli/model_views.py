@@ -59,7 +59,7 @@ def versions_table(versions: "Iterable[ModelVersion]") -> "RenderableType":
     rows = [
         (
             str(v.version),
-            styled(", ".join(v.aliases), "green"),
+            styled(", ".join(v.aliases) or "-", "green"),
             v.stage,
             _metrics(v.metrics),
             v.algorithm,

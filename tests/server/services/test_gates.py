@@ -10,7 +10,7 @@ import pytest
 from modelwire.v1 import model_service_pb2 as pb
 from modelwire_server.artifacts.model import ARROW_STREAM, Blob
 from modelwire_server.artifacts.tree import NewArtifact
-from modelwire_server.clock import now
+from modelwire_server.clock import new_id, now
 from modelwire_server.frames import write_frame
 from modelwire_server.registry import gate as rules
 from modelwire_server.registry.gate import Gate, MetricBounds, SchemaRule
@@ -233,7 +233,7 @@ def test_an_override_does_not_promote_what_cannot_be_loaded(run: Any, refusal: A
         (pb.PromotionGate(schema=9), "gate.schema"),
         (pb.PromotionGate(metrics={"r2": pb.MetricBounds(max_drop=-1)}), "gate.metrics.r2.max_drop"),
         (pb.PromotionGate(golden=pb.GoldenRows(dataset_id="x")), "gate.golden.dataset_id"),
-        (pb.PromotionGate(golden=pb.GoldenRows(max_slowdown=float("nan"))), "gate.golden.max_slowdown"),
+        (pb.PromotionGate(golden=pb.GoldenRows(dataset_id=new_id(), max_slowdown=float("nan"))), "gate.golden.max_slowdown"),
     ],
 )
 def test_a_gate_that_cannot_be_is_refused(run: Any, refusal: Any, gate: pb.PromotionGate, field: str) -> None:
