@@ -41,7 +41,7 @@ def type_named(name: str) -> pa.DataType | None:
 def lossless_cast(source: pa.DataType, target: pa.DataType) -> Cast | None:
     """What turns columns of one type into another with the same values, or raises Loses; None where only some other meaning of the
     values could do so, as with text that looks like a number."""
-    if source == target or _is_narrower_float(source, target):
+    if source == target or _is_of_more_numbers(source, target):
         return _as_it_is
     if pa.types.is_null(source):
         return lambda column: pa.chunked_array([pa.nulls(len(column), target)])
@@ -66,10 +66,13 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _is_narrower_float(source: pa.DataType, target: pa.DataType) -> bool:
-    """A wider float stays what it is: whatever takes the narrower one takes it too, and JSON knows no narrower ones."""
+def _is_of_more_numbers(source: pa.DataType, target: pa.DataType) -> bool:
+    """Floats stay what they are where there were narrower ones, or integers: whatever takes those takes them too. JSON knows no narrower
+    floats, and that all numbers of a column were whole is chance as often as not."""
     types = pa.types
-    return bool(types.is_floating(source) and types.is_floating(target) and source.bit_width > target.bit_width)
+    if not types.is_floating(source):
+        return False
+    return bool(types.is_integer(target) or (types.is_floating(target) and source.bit_width > target.bit_width))
 
 
 def _is_wider(source: pa.DataType, target: pa.DataType) -> bool:

@@ -134,7 +134,6 @@ def test_types_without_a_readable_name_must_be_the_same(kind: pa.DataType) -> No
         (pa.array([1.5]), pa.array([1.5], pa.float32())),
         (pa.array([1.5], pa.float32()), pa.array([7], pa.int8())),
         (pa.array([1]), pa.array([1], pa.int8())),
-        (pa.array([1]), pa.array([3.0, None, -0.0])),
         (pa.array([1], pa.int8()), pa.array([127])),
         (pa.array([1], pa.uint8()), pa.array([255])),
         (pa.array(["a"]), pa.array(["b"], pa.large_string())),
@@ -167,8 +166,6 @@ def test_what_loses_nothing_is_converted(trained: pa.Array, came: pa.Array) -> N
 @pytest.mark.parametrize(
     ("trained", "came", "told"),
     [
-        (pa.array([1]), pa.array([1.0, 1.5]), "was int64 in the training and holds 1.5 here, which int64 cannot hold"),
-        (pa.array([1]), pa.array([float("nan")]), "holds nan here, which int64 cannot hold"),
         (pa.array([1.5]), pa.array([0, 2**53 + 1]), "holds 9007199254740993 here, which double cannot hold"),
         (pa.array([1.5], pa.float16()), pa.array([2049]), "holds 2049 here, which halffloat cannot hold"),
         (pa.array([1], pa.int8()), pa.array([127, 128]), "holds 128 here, which int8 cannot hold"),
@@ -199,10 +196,10 @@ def test_text_becomes_times() -> None:
     assert column.to_pylist() == [moment(2024, 2, 29, 12, 0, 0, 500_000)]
 
 
-def test_a_wider_float_stays_what_it_is() -> None:
-    column = one(pa.array([1.5], pa.float32()), pa.array([0.1]))
-    assert column.type == pa.float64()
-    assert column.to_pylist() == [0.1]
+@pytest.mark.parametrize("trained", [pa.array([1.5], pa.float32()), pa.array([1]), pa.array([1], pa.uint8())])
+def test_floats_stay_what_they_are_where_there_were_fewer_numbers(trained: pa.Array) -> None:
+    came = pa.array([0.1, 2.0, None])
+    assert one(trained, came) == pa.chunked_array([came])
 
 
 @pytest.mark.parametrize("policy", [SAFE, STRICT])
@@ -265,7 +262,7 @@ def test_missing_columns_are_wrong_where_the_targets_are_known() -> None:
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     signature = trained_on(a=[1], b=["x"], c=[1.5], d=COLORS[:1], y=[0], targets=("y",))
-    table = pa.table({"a": [1.5], "b": [3], "d": ["purple"]})
+    table = pa.table({"a": ["1"], "b": [3], "d": ["purple"]})
     with pytest.raises(SchemaViolation) as raised:
         adapted(signature, table)
     assert {violation.field for violation in raised.value.violations} == {"future.a", "future.b", "future.c", "future.d"}
@@ -338,7 +335,7 @@ def test_values_stay_equal_or_a_violation_is_told(trained: pa.Array, came: pa.Ar
     except SchemaViolation:
         return
     assert list(map(comparable, column.to_pylist())) == list(map(comparable, came.to_pylist()))
-    wider_float = pa.types.is_floating(column.type) and pa.types.is_floating(trained.type)
+    wider_float = pa.types.is_floating(column.type) and (pa.types.is_floating(trained.type) or pa.types.is_integer(trained.type))
     assert column.type == trained.type or wider_float
 
 
