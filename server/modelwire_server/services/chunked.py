@@ -29,7 +29,9 @@ from .stream_answers import Reply
 from .stream_messages import end_part, error_part, predictions_part
 
 EARLY = "must come before `future`, which is predicted as it arrives"
-# Once it has begun to answer, a prediction waits so many seconds for a busy model before it asks again.
+# So many pieces are predicted, or wait for their answers to be taken.
+AT_ONCE = 2
+# Once it has begun, a prediction waits so many seconds for a busy model before it asks again.
 PATIENCE = 0.05
 
 
@@ -62,8 +64,8 @@ class Spent:
 class Chunked:
     """One prediction. The first thing that is wrong with it is its answer; what then still comes of it is not looked at.
 
-    Reading and predicting are two tasks. Between them is one piece of the frame (or, where rows are not independent, the whole), so that
-    one is read while another is predicted, and whoever is faster waits.
+    Each piece of the frame (or, where rows are not independent, the whole) is predicted by a task of its own, a few at a time; another
+    task answers, in their order. So one piece is read while another is predicted and a third answered, and whoever is faster waits.
     """
 
     def __init__(
@@ -89,11 +91,14 @@ class Chunked:
         self._pieces: Pieces | None = None
         self._header = header
         self._order = PredictOrder(model="", future=None)
-        self._queue: asyncio.Queue[pa.Table | None] = asyncio.Queue(1)
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._under_way: asyncio.Queue[asyncio.Task[Predicted] | None] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[Predicted]] = set()
         self._failed = False
+        self._given = 0
         self._spent = Spent()
         leave = prediction.enter()
-        self.task = asyncio.create_task(self._predict_all(), name=f"predict stream call {call}")
+        self.task = asyncio.create_task(self._answer(), name=f"predict stream call {call}")
         self.task.add_done_callback(leave)
 
     @property
@@ -142,14 +147,15 @@ class Chunked:
             else:
                 for piece in self._pieces.rest(schema):
                     await self._give(piece)
-            await self._give(None)
+            if not self._failed:
+                self._under_way.put_nowait(None)
 
     def give_up(self) -> None:
         """No more of it will come, and nobody waits for its answer."""
         if not self._failed:
             self._failed = True
             self._reply.end()
-            self.task.cancel()
+            self._stop()
 
     async def _complete(self) -> None:
         """What belongs to a frame that is not cut."""
@@ -167,10 +173,22 @@ class Chunked:
         for piece in self._pieces.add(batch):
             await self._give(piece)
 
-    async def _give(self, table: pa.Table | None) -> None:
-        """Nobody takes any more of a prediction that has failed."""
-        if not self._failed:
-            await self._queue.put(table)
+    async def _give(self, table: pa.Table) -> None:
+        """Begins to predict. Nothing more is predicted of what has failed."""
+        await self._room.acquire()
+        if self._failed:
+            self._room.release()
+            return
+        task = asyncio.create_task(self._predict(table, self._given), name=f"predict stream call {self._call} piece {self._given}")
+        self._given += 1
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        self._under_way.put_nowait(task)
+
+    def _forget(self, task: asyncio.Task[Predicted]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # told already, if another piece failed first
 
     def _choose(self, schema: pa.Schema) -> None:
         """Whether the frame is predicted as it arrives. What its horizon is may only show at its end."""
@@ -183,27 +201,36 @@ class Chunked:
     def _collect(self) -> None:
         self._future.tighten(self._collected)
 
-    async def _predict_all(self) -> None:
-        """Predicts pieces as they come, and answers."""
-        with self._answering_errors():
-            parts: FrameParts | None = None
-            while (table := await self._queue.get()) is not None:
-                predicted = await self._predict(table, begun=parts is not None)
-                self._spent.add(predicted)
-                if parts is None:
-                    parts = FrameParts(predicted.table.schema)
-                await self._put(parts.add(predicted.table))
-            if parts is not None and not self._failed:
-                await self._put(parts.rest())
-                self._reply.end(end_part(self._call, self._spent.message()))
+    async def _answer(self) -> None:
+        try:
+            with self._answering_errors():
+                await self._answer_pieces()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _predict(self, table: pa.Table, *, begun: bool) -> Predicted:
+    async def _answer_pieces(self) -> None:
+        """Answers with what the pieces have become."""
+        parts: FrameParts | None = None
+        while (task := await self._under_way.get()) is not None:
+            predicted = await task
+            self._spent.add(predicted)
+            table = predicted.table
+            parts = parts or FrameParts(table.schema)
+            await self._put(parts.add(table))
+            self._room.release()
+        assert parts is not None
+        await self._put(parts.rest())
+        self._reply.end(end_part(self._call, self._spent.message()))
+
+    async def _predict(self, table: pa.Table, number: int) -> Predicted:
         order = replace(self._order, future=table)
         while True:
             try:
                 return await self._prediction.predict(order)
             except Overloaded:
-                if not begun:
+                if number == 0:
                     raise
                 await asyncio.sleep(PATIENCE)
 
@@ -225,9 +252,11 @@ class Chunked:
         self._futures.clear()
         self._historics.clear()
         self._geo.take()
-        while not self._queue.empty():  # who waits to put something there does not wait for ever
-            self._queue.get_nowait()
         self._reply.end(error_part(self._call, status_of(error)))
+        self._stop()
+
+    def _stop(self) -> None:
+        self._room.release()  # whoever reads shall not wait
         self.task.cancel()
 
 
