@@ -266,11 +266,11 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(SchemaViolation) as raised:
         adapted(signature, table)
     assert {violation.field for violation in raised.value.violations} == {"future.a", "future.b", "future.c", "future.d"}
-    assert raised.value.metadata == {"columns": "b,c,a,d", "policy": "safe"}
+    assert raised.value.metadata == {"columns": "a,b,c,d", "policy": "safe"}
     assert "and 1 more column" in raised.value.message
     adaptation = signature.adaptation(table.schema, SAFE)
     assert not adaptation.is_identity
-    with pytest.raises(SchemaViolation, match="'b' was string"):
+    with pytest.raises(SchemaViolation, match="'a' was int64"):
         adaptation.check()
 
 
