@@ -44,6 +44,7 @@ class Supervisor:
         self._launching = asyncio.Lock()
         self._renewal = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
         self._restarts = 0
         self._departed = b""
 
@@ -57,8 +58,10 @@ class Supervisor:
         assert self._jobs.worker is not None
         await _first(self._jobs.worker.established.wait(), self._jobs.worker.end())
         _require(self._jobs.worker, self._jobs.is_serving)
-        self._tasks = {asyncio.create_task(self._keep(seat), name=f"seat {seat.name}") for seat in self._seats}
-        self._tasks |= {asyncio.create_task(self._watch()), asyncio.create_task(self._renew_when_told())}
+        for seat in self._seats:
+            self._spawn(self._keep(seat))
+        self._spawn(self._renew_when_told())
+        self._watching = asyncio.create_task(self._watch(), name="watch")
         return served
 
     def renew(self) -> None:
@@ -67,9 +70,10 @@ class Supervisor:
 
     async def stop(self, seconds: float) -> None:
         """Ends all processes; those that are left after so long are killed."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         workers = self._workers
         for worker in workers:
             worker.send({"go": "stop"})
@@ -77,6 +81,8 @@ class Supervisor:
             _, left = await asyncio.wait([worker.ended for worker in workers], timeout=seconds)
             if left:
                 log.error("some processes do not end; they are killed", processes=len(left))
+        if self._watching is not None:
+            self._watching.cancel()
         await asyncio.gather(*(template.close() for template in self._all_templates))
 
     @property
@@ -268,7 +274,12 @@ class Supervisor:
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("the supervisor itself has failed", exc_info=error)
 
 
 def _require(worker: Worker, condition: bool) -> None:
