@@ -118,7 +118,7 @@ wheel: setup ## dist/*.whl and dist/*.tar.gz
 	$(BIN)/hatchling build
 
 clean: ## remove what was made here, environments too
-	rm -rf .venv .venv-* .tools .googleapis dist build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .bench .tools .googleapis dist build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip refuses an editable install among hashes; hence in two steps, the second with the build tools of the first.
