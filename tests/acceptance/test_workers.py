@@ -250,6 +250,17 @@ def is_gone(client: Client, model: Model) -> bool:
     return False
 
 
+def test_a_name_means_the_same_to_every_worker_at_once(server: ServerProcess, clients: list[Client]) -> None:
+    models = {behaviour: trained(clients[0], behaviour=behaviour) for behaviour in ("blue", "green")}
+    for number, model in enumerate(models.values()):
+        clients[number].registry.register("paint", model)
+    for number, behaviour in enumerate([*models] * 3):
+        clients[number].registry.promote("paint", 1 + number % 2)
+        # Nobody waits: whoever has it confirmed finds it everywhere.
+        answers = in_parallel(*(lambda client=client: client.predict("paint@production", {"x": [1.0]}) for client in clients))
+        assert {answer["model"][0].as_py() for answer in answers} == {behaviour}
+
+
 def test_many_write_at_once(server: ServerProcess, clients: list[Client]) -> None:
     before = len(list(clients[0].configs.list()))
 

@@ -27,9 +27,10 @@ async def predict(config: Config, model: str, historic: pa.Table, future: pa.Tab
             time.sleep(config.seconds)  # noqa: ASYNC251
         case "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
-    return future.append_column("edition", pa.array([EDITION] * len(future))).append_column(
-        "pid", pa.array([os.getpid()] * len(future))
-    )
+    made_by = {"edition": EDITION, "pid": os.getpid(), "model": model}
+    for name, value in made_by.items():
+        future = future.append_column(name, pa.array([value] * len(future)))
+    return future
 
 
 def predict_slowly(config: Config, model: str, historic: pa.Table, future: pa.Table) -> pa.Table:
