@@ -20,7 +20,7 @@ from modelwire_server.app import running
 from modelwire_server.gateway.alone import forwarding
 from modelwire_server.settings import Settings
 
-RUNNER = Path(__file__).parent / "runners" / "patient.py"
+RUNNERS = Path(__file__).parent / "runners"
 
 
 @dataclass
@@ -152,7 +152,12 @@ class Background:
 def served(folder: Path, **options: Any) -> Iterator[dict[str, Rest]]:
     """A server, and a gateway in front of it: clients of both."""
     settings = Settings(
-        targets=[f"{RUNNER}:runner"], data_dir=folder / "data", grpc_port=0, http_port=0, drain_seconds=1, **options
+        targets=[f"{RUNNERS / 'patient.py'}:runner", f"{RUNNERS / 'echo.py'}:predictor"],
+        data_dir=folder / "data",
+        grpc_port=0,
+        http_port=0,
+        drain_seconds=1,
+        **options,
     )
     background, ready, over = Background(), Future[dict[str, Rest]](), asyncio.Event()
 

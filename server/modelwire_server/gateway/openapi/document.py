@@ -10,10 +10,10 @@ from modelwire.v1 import runner_service_pb2
 from ..calls import Calls
 from ..methods import Method, contract_methods
 from ..rendering import Renderer
-from . import surroundings
+from . import predictors, surroundings
 from .comments import comment
 from .constraints import ANSWERED_RULES, ASKED_RULES, geo_schemas
-from .examples import examples_of, runners_of
+from .examples import examples_of, predictors_of, runners_of
 from .failures import PROBLEM_SCHEMAS
 from .operations import Book, operation_of, path_of, tag_of
 from .schemas import OWN, PREFIX, AnsweredSchemas, AskedSchemas, Schema, moved
@@ -26,7 +26,8 @@ async def live_document(calls: Calls, *, extra_fields: bool = False) -> Schema:
     """The document for the server behind the calls, with examples that work there. Raises CallFailed."""
     runners = await runners_of(calls)
     examples = await examples_of(calls, runners[0]) if runners else {}
-    return document(contract_methods(), runners, examples, extra_fields=extra_fields)
+    served = await predictors_of(calls)
+    return document(contract_methods(), runners, examples, served, extra_fields=extra_fields)
 
 
 async def title(calls: Calls) -> str:
@@ -38,23 +39,26 @@ def document(
     methods: Sequence[Method],
     runners: Sequence[runner_service_pb2.GetRunnerResponse],
     examples: Mapping[str, Any],
+    served: predictors.Predictors = (),
     *,
     extra_fields: bool = False,
 ) -> Schema:
-    """The document for a server with these runners, the default one first."""
+    """The document for a server with these runners, the default one first, and the predictors that are `served`."""
     components = geo_schemas() | PROBLEM_SCHEMAS | surroundings.SCHEMAS
     data = config_data(runners, components)
     fields = {
         "modelwire.v1.CreateConfigRequest.data": data,
         "modelwire.v1.UpdateConfigRequest.data": data,
         "geo": {"$ref": PREFIX + "FeatureCollection"},
+        **predictors.payload_fields(served, components),
     }
+    of_predictors = predictors.examples_of(served)
     book = Book(
         asked=AskedSchemas(components, replace(ASKED_RULES, fields={**ASKED_RULES.fields, **fields})),
         answered=AnsweredSchemas(components, replace(ANSWERED_RULES, extra=extra_fields)),
-        examples=examples,
+        examples={**examples, **of_predictors},
     )
-    paths = surroundings.paths()
+    paths = surroundings.paths() | predictors.paths(of_predictors)
     for method in methods:
         paths.setdefault(path_of(method), {})[method.verb.lower()] = operation_of(method, book)
     return {

@@ -5,7 +5,14 @@ from typing import Any
 import orjson
 from google.protobuf.message import Message
 
-from modelwire.v1 import artifact_service_pb2, config_service_pb2, job_service_pb2, model_service_pb2, runner_service_pb2
+from modelwire.v1 import (
+    artifact_service_pb2,
+    config_service_pb2,
+    job_service_pb2,
+    model_service_pb2,
+    predictor_service_pb2,
+    runner_service_pb2,
+)
 
 from ..calls import CallFailed, Calls, Sending
 from ..methods import contract_services
@@ -27,6 +34,11 @@ async def runners_of(calls: Calls) -> list[pb.GetRunnerResponse]:
     """The runners of the server, the default one first. Raises CallFailed."""
     listed = await ask(calls, pb.ListRunnersRequest())
     return [await ask(calls, pb.GetRunnerRequest(runner_id=runner.id)) for runner in listed.runners]
+
+
+async def predictors_of(calls: Calls) -> list[predictor_service_pb2.Predictor]:
+    """The predictors of the server. Raises CallFailed."""
+    return list((await ask(calls, predictor_service_pb2.ListPredictorsRequest())).predictors)
 
 
 async def examples_of(calls: Calls, runner: pb.GetRunnerResponse) -> dict[str, Any]:

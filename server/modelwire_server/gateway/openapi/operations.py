@@ -59,8 +59,13 @@ def operation_of(method: Method, book: Book) -> Schema:
 def operation_id(method: Method) -> str:
     """The method's name; for a further path to it, together with the end of that path."""
     if method.primary:
-        return method.rpc.name
-    return method.rpc.name + re.sub(r"\W", "", path_of(method).rsplit("/", 1)[1]).title()
+        return own_name(method)
+    return own_name(method) + re.sub(r"\W", "", path_of(method).rsplit("/", 1)[1]).title()
+
+
+def own_name(method: Method) -> str:
+    """The method's name, with that of its service where another service has a method of this name."""
+    return method.request.name.removesuffix("Request")
 
 
 def tag_of(method: Method) -> str:
@@ -101,8 +106,8 @@ def request_body(method: Method, book: Book) -> Schema:
         return {"description": "The content, whatever it is.", "content": {"*/*": {"schema": {}}}}
     schema, required = book.asked.body(method.request, method.template.fields)
     content: Schema = {JSON: {"schema": schema}}
-    if method.rpc.name in book.examples:
-        content[JSON]["example"] = book.examples[method.rpc.name]
+    if own_name(method) in book.examples:
+        content[JSON]["example"] = book.examples[own_name(method)]
     body: Schema = {"content": content, "required": required}
     if takes_frames(method):
         content[ARROW] = {"schema": {"type": "string", "format": "binary"}}

@@ -19,7 +19,17 @@ SCHEMAS: dict[str, Schema] = {
     "Health": {
         "description": "Whether the server is well: it is as well as the worst of its checks.",
         "type": "object",
-        "properties": {"status": _STATE, "checks": {"type": "object", "additionalProperties": _CHECK}},
+        "properties": {
+            "status": _STATE,
+            "checks": {"type": "object", "additionalProperties": _CHECK},
+            "live": {"type": "boolean", "description": "Always; only where there are predictors, as are the others."},
+            "ready": {
+                "type": "object",
+                "additionalProperties": {"type": "boolean"},
+                "description": "Whether each predictor works.",
+            },
+            "uptime": {"type": "number", "description": "Seconds since the start."},
+        },
         "required": ["status"],
     },
     "SystemInfo": {
