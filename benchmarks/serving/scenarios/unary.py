@@ -14,6 +14,8 @@ from . import Plan
 
 LEVELS = (1, 16, 64)
 LIMIT, OURS = "echo", "modelwire"
+# What the names of lines with two workers have more.
+WORKERS = ", 2 workers"
 
 
 def unary(plan: Plan) -> Section:
@@ -88,6 +90,7 @@ def _beside_the_best(results: Results) -> Figures:
         *(f"calls/s at {level}" for level in LEVELS),
         "their p99 at 64",
         f"p50 at 1, times that of {LIMIT}",
+        *(f"calls/s at {level}, times one process" for level in LEVELS[1:]),
     ]
     return Figures(columns, [_against(results, subject, others) for subject in ours] if others else [])
 
@@ -99,7 +102,9 @@ def _against(results: Results, subject: str, others: Sequence[str]) -> list[str]
     p99 = results.series[subject, LEVELS[-1]].p99 / results.series[calmest, LEVELS[-1]].p99
     limit = results.series.get((LIMIT, 1))
     lone = f"{results.series[subject, 1].p50 / limit.p50:.2f} x" if limit else ""
-    return [subject, *rates, f"{p99:.2f} x ({calmest})", lone]
+    alone = subject.replace(WORKERS, "")
+    workers = [results.times(subject, alone, level) if alone != subject else "" for level in LEVELS[1:]]
+    return [subject, *rates, f"{p99:.2f} x ({calmest})", lone, *workers]
 
 
 def notes(peers: Sequence[Peer], results: Results) -> list[str]:
