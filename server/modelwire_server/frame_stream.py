@@ -88,7 +88,13 @@ class FrameStream:
             # Dictionaries after which no records came are looked at too.
             for _ in self._reader:
                 raise BrokenStream("holds a message that was not announced")
+            self.close()
             return self._reader.schema
+
+    def close(self) -> None:
+        """Lets go of what has arrived. The parser and the stream know each other, so that they would not go by themselves."""
+        self._cutter.close()
+        self._source.close()
 
     def _parse(self) -> Generator[int, Bytes, None]:
         """Says how many bytes it needs next and is sent as many, one message after the other."""
@@ -107,8 +113,8 @@ class FrameStream:
             check_metadata(length, self._limits.of_messages)
             metadata = bytes((yield length))
             head = MessageHead(metadata, self._limits.of_messages)
-            body = pa.py_buffer((yield head.body_length) if head.body_length else b"")
-            self._take(prefix, metadata, head, body)
+            # Not in a variable: it would live until the next one is there.
+            self._take(prefix, metadata, head, pa.py_buffer((yield head.body_length) if head.body_length else b""))
         self._begun = False
         yield 1
         raise BrokenStream("bytes follow after its end")
@@ -142,6 +148,10 @@ class _Cutter:
     def __init__(self, parser: Generator[int, Bytes, None]) -> None:
         self._parser = parser
         self._wanted = next(parser)
+        self._held = bytearray()
+
+    def close(self) -> None:
+        self._parser.close()
         self._held = bytearray()
 
     @property

@@ -206,6 +206,8 @@ class Chunked:
             with self._answering_errors():
                 await self._answer_pieces()
         finally:
+            self._future.close()
+            self._historic.close()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
