@@ -91,6 +91,9 @@ def to_library(frame: Frame, library: FrameLibrary) -> Any:
     return _to_pandas(table)
 
 
+_NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
+
+
 def to_matrix(table: pa.Table) -> Matrix:
     """The columns of a table side by side as float64, nulls as NaN; not to be written to. Raises TypeError for columns that hold no
     numbers."""
@@ -103,7 +106,8 @@ def to_matrix(table: pa.Table) -> Matrix:
 
 def _numbers(name: str, column: pa.ChunkedArray) -> Any:
     kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
+    # A column without any value, such as those of a frame without rows, holds no other values than numbers.
+    if not any(test(kind) for test in _NUMERIC):
         hint = "annotate the parameter with pyarrow.Table or another library's frame instead of numpy.ndarray"
         raise TypeError(f"the column {name!r} of type {kind} has no place in a matrix of numbers: {hint}")
     return (column if column.null_count == 0 and not pa.types.is_decimal(kind) else column.cast(pa.float64())).to_numpy()

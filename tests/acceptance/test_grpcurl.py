@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from serving import ServerProcess
 
-SERVICES = ["RunnerService", "ConfigService", "TrainService", "PredictService", "JobService", "ArtifactService"]
+SERVICES = ["RunnerService", "ConfigService", "TrainService", "PredictService", "ModelService", "JobService", "ArtifactService"]
 
 
 @pytest.fixture(scope="module")
