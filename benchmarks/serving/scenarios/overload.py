@@ -65,7 +65,7 @@ def overload(plan: Plan) -> Section:
             f"What the server answers with {IN_FLIGHT} calls in flight is its capacity; then {TIMES} times as many are begun each second, "
             f"for {_overloaded(plan):g} s, whatever becomes of those before, each with a deadline of {DEADLINE_SECONDS:g} s. At last again "
             f"{IN_FLIGHT} in flight: full speed is {FULL:.0%} of the capacity within a slice of {SLICE_SECONDS * 1000:.0f} ms. Times are "
-            "counted from when a call was due."
+            "counted from when a call was due. A call that was taken is answered or, past its deadline, late."
         ),
         tables=[_table(results, name) for name in LIMITS],
         notes=_notes(results),
@@ -107,7 +107,7 @@ def _table(results: Results, name: str) -> Figures:
     reports = [results.series[name, when].reports for when in (BEFORE, DURING, AFTER)]
     every = [Round(*one) for one in zip(*reports, strict=True)]
     columns = [f"round, {LIMITS[name]}", "capacity/s", "offered/s", "answered/s", "p50 ms", "p99 ms", "slowest ms", "refused/s"]
-    columns += ["refused p50 ms", "refused p99 ms", "say when to retry", "past the deadline", "other errors", "full speed after"]
+    columns += ["refused p50 ms", "refused p99 ms", "say when to retry", "late of those taken", "other errors", "full speed after"]
     return Figures(columns, [_row(str(number), one) for number, one in enumerate(every, 1)])
 
 
@@ -126,7 +126,7 @@ def _row(name: str, one: Round) -> list[str]:
         f"{refused.p50:.1f}",
         f"{refused.p99:.1f}",
         f"{refused.retry_info / refused.calls:.0%}" if refused.calls else "",
-        f"{one.late:,}",
+        f"{one.late / max(1, ok.calls + one.late):.1%}",
         f"{one.others:,}",
         f"{one.recovered_seconds:g} s",
     ]
