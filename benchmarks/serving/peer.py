@@ -15,7 +15,6 @@ import grpc
 import numpy as np
 
 from .environment import python_of, version_in
-from .machine import BENCH
 from .process import Processes, free_port, running
 from .work import Work, WrongAnswerError, ask
 
@@ -117,7 +116,8 @@ class Running:
 def started(peer: Peer, columns: int, works: Callable[[Place], Works]) -> Iterator[Running]:
     """The server, once it has answered all that it will be asked for, and rightly. Raises NotRunningError, NotInstalledError,
     WrongAnswerError."""
-    with tempfile.TemporaryDirectory(dir=BENCH, prefix=f"{peer.name.split()[0]}-", ignore_cleanup_errors=True) as folder:
+    # A short path: sockets of some servers are below it, whose names may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
         place = Place(python_of(peer.environment), Path(folder), columns)
         command = peer.command(place)
         with running(command, place.folder / "log", peer.variables(place), place.folder) as processes:

@@ -112,7 +112,7 @@ def notes(peers: Sequence[Peer], results: Results) -> list[str]:
     told = []
     for peer in peers:
         if peer.name in results.missing:
-            told.append(f"{peer.name} was not measured: {results.missing[peer.name]}")
-        elif peer.settings:
+            told.append(f"{peer.name} could not be measured, at least not in all rounds: {results.missing[peer.name]}")
+        if peer.settings:
             told.append(f"{f'{peer.name} {peer.version()}'.strip()}: {peer.settings}")
     return told
