@@ -39,6 +39,7 @@ from .execution.randomness import ChosenSeeds, Generators
 from .execution.wire import Message, clip, receive_with_fds, send
 from .front import open_front
 from .gateway.system import Check
+from .jobs.dispatcher import Dispatcher
 from .logs import configure_logs
 from .orchestration.registration import Registration
 from .runners import RunnerRegistry
@@ -181,7 +182,8 @@ async def run_jobs(stack: AsyncExitStack, member: Member, loaded: Loaded, *, ide
     await app.begin_work(stack, parts)
     app.spare_collector()
     member.answers("metrics", page.answer)
-    member.answers("work", WorkForOthers(ground.executor, os.cpu_count() or 1).answer)
+    work = WorkForOthers(ground.executor, os.cpu_count() or 1)
+    member.answers("work", work.answer)
     registration = app.registration_of(settings, required=settings.registration_required and is_first)
     if registration is not None:
         member.answers("registration", partial(_tell_of, registration))
@@ -196,9 +198,18 @@ async def run_jobs(stack: AsyncExitStack, member: Member, loaded: Loaded, *, ide
         await parts.upkeep.close()
         if registration is not None:
             await registration.close(farewell=False)
-        await _unless(member.stop, parts.dispatcher.retire())
+        await _unless(member.stop, _see_to_the_end(parts.dispatcher, work))
     await parts.dispatcher.drain(settings.drain_seconds)
+    if member.stop.is_set():
+        # Calls that are drained elsewhere may need work done here.
+        await member.until_nobody_serves()
     await page.keep()
+
+
+async def _see_to_the_end(dispatcher: Dispatcher, work: WorkForOthers) -> None:
+    """Takes no more jobs, and waits for the end of all that was begun."""
+    await dispatcher.retire()
+    await work.idle()
 
 
 async def _ground(stack: AsyncExitStack, member: Member, loaded: Loaded, executor: Executor | None, identity: str = "") -> Ground:

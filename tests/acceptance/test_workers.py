@@ -1,5 +1,6 @@
 """A server with several workers is one server: whichever of them is asked, when one of them is gone, and while all are replaced."""
 
+import http.client
 import json
 import os
 import signal
@@ -203,6 +204,42 @@ class Load:
                 self.failures.append(error)
 
 
+class Visits:
+    """Asks over HTTP again and again, on a connection for all and on one for each, until the block ends."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._over = threading.Event()
+        self.count = 0
+        self.failures: list[Exception] = []
+
+    def __enter__(self) -> Self:
+        self._threads = [threading.Thread(target=self._visit, args=[lasting]) for lasting in (True, False)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _visit(self, lasting: bool) -> None:
+        # Connects anew by itself when the server has closed the connection with its last answer.
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.http_port, timeout=10)
+        while not self._over.is_set():
+            try:
+                connection.request("GET", "/api/v1/system")
+                connection.getresponse().read()
+                self.count += 1
+                if not lasting:
+                    connection.close()
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(error)
+                connection.close()
+        connection.close()
+
+
 def test_a_job_is_submitted_watched_and_canceled_through_any_worker(
     server: ServerProcess, clients: list[Client], gate: Path
 ) -> None:
@@ -375,6 +412,18 @@ def test_a_stuck_worker_is_replaced(own: ServerProcess) -> None:
     assert "a worker is stuck" in own.output()
 
 
+def test_all_begin_anew_when_the_template_is_killed(own: ServerProcess) -> None:
+    with Client(own.target) as client:
+        model = trained(client)
+        before = processes(own)
+        template = psutil.Process(serving_pids(own)["1"]).parent()
+        assert template is not None
+        template.kill()
+        until(lambda: not before.keys() & processes(own).keys() and len(serving_pids(own)) == 2)
+        assert client.predict(model, {"x": [1.0]}).num_rows == 1
+    until(lambda: health(own)["status"] == "healthy")
+
+
 def test_jobs_go_on_when_the_process_that_runs_them_is_killed(own: ServerProcess, gate: Path) -> None:
     with Client(own.target) as client:
         lost = submit(client, behaviour="gate", gate=str(gate))
@@ -401,6 +450,12 @@ def renew(server: ServerProcess) -> None:
     server.process.send_signal(signal.SIGHUP)
 
 
+def renew_and_wait(server: ServerProcess) -> None:
+    before = server.output().count("all workers are renewed")
+    renew(server)
+    until(lambda: server.output().count("all workers are renewed") > before, seconds=40)
+
+
 def test_all_workers_are_renewed_and_no_call_fails(tmp_path: Path, gate: Path) -> None:
     targets = service(tmp_path, 1), f"{RUNNERS / 'behaviours.py'}:runner"
     with workers(tmp_path / "data", *targets, max_connection_age=1) as server, Client(server.target) as client:
@@ -408,12 +463,12 @@ def test_all_workers_are_renewed_and_no_call_fails(tmp_path: Path, gate: Path) -
         job = submit(client, behaviour="gate", gate=str(gate))
         until_working(job)
         before = processes(server)
-        with Load(server, model) as load:
+        with Load(server, model) as load, Visits(server) as visits:
             service(tmp_path, 2)
-            renew(server)
-            until(lambda: "all workers are renewed" in server.output(), seconds=40)
+            renew_and_wait(server)
             load.go_on(500)
-        assert load.failures == []
+        assert (load.failures, visits.failures) == ([], [])
+        assert visits.count > 100
         assert set(load.editions) == {1, 2}
         assert client.predict(model, {"x": [1.0]})["edition"].to_pylist() == [2]
         # Who had the job sees it to its end; the new ones are at work besides.
@@ -437,8 +492,7 @@ def test_what_cannot_be_imported_replaces_nothing(tmp_path: Path) -> None:
         assert (serving_pids(server), health(server)["status"]) == (before, "healthy")
         assert client.predict(model, {"x": [1.0]})["edition"].to_pylist() == [1]
         service(tmp_path, 3)
-        renew(server)
-        until(lambda: "all workers are renewed" in server.output(), seconds=40)
+        renew_and_wait(server)
         assert client.predict(model, {"x": [1.0]})["edition"].to_pylist() == [3]
 
 
@@ -482,18 +536,36 @@ def test_a_job_is_handed_back_at_the_end(own: ServerProcess, gate: Path) -> None
         assert again.wait(timeout=30)
 
 
+SCRIPTED = """
+from modelwire_runners import RunnerInfo, ShellModelRunner
+
+runner = ShellModelRunner(
+    "echo trained > model", "test ! -p {gate} || read line < {gate}; cp {{future_file}} {{output_file}}", info=RunnerInfo(id="scripted")
+)
+"""
+
+
 def test_scripts_predict_in_any_worker(tmp_path: Path) -> None:
-    project = tmp_path / "project"
+    """Also while all workers are replaced, and while the server ends."""
+    project, gate = tmp_path / "project", tmp_path / "gate"
     project.mkdir()
-    (project / "scripted.py").write_text(
-        "from modelwire_runners import RunnerInfo, ShellModelRunner\n"
-        "runner = ShellModelRunner('echo trained > model', 'cp {future_file} {output_file}', info=RunnerInfo(id='scripted'))\n"
-    )
-    with workers(tmp_path / "data", f"{project / 'scripted.py'}:runner") as server, ExitStack() as stack:
+    (project / "scripted.py").write_text(SCRIPTED.format(gate=gate))
+    with workers(tmp_path / "data", f"{project / 'scripted.py'}:runner", max_connection_age=1) as server, ExitStack() as stack:
         clients = [stack.enter_context(Client(server.target)) for _ in range(4)]
         model = trained(clients[0], runner="scripted")
         answers = in_parallel(*(lambda client=client: client.predict(model, DATA) for client in clients))
         assert [answer.num_rows for answer in answers] == [3] * 4
+        os.mkfifo(gate)
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            before = server.output()
+            with ThreadPoolExecutor(1) as threads:
+                answer = threads.submit(clients[0].predict, model, DATA)
+                # Opened when the script reads from it.
+                with gate.open("w") as opened:
+                    server.process.send_signal(number)
+                    until(lambda before=before: server.output() != before)
+                    opened.write("go on\n")
+                assert answer.result(timeout=30).num_rows == 3
 
 
 def serve(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -49,9 +49,26 @@ class WorkForOthers:
     def __init__(self, executor: Executor, slots: int) -> None:
         self._executor = executor
         self._slots = asyncio.Semaphore(slots)
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def idle(self) -> None:
+        """Waits until nothing is under way."""
+        await self._idle.wait()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Does what one of them asks for, unless it goes before that is done."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            await self._answer(reader, writer)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         spec: JobSpec = await _receive(reader)
         stop = StopSignal()
         running = asyncio.create_task(self._run(spec, stop))

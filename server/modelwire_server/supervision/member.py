@@ -51,6 +51,7 @@ class Member:
         self.leave = asyncio.Event()
         self.stop = asyncio.Event()
         self.crew = Crew()
+        self._crew_changed = asyncio.Event()
         self.on_notice: Callable[[str], None] = lambda notice: None
         self.on_missed: Callable[[], None] = lambda: None
         self._answers: dict[str, Answer] = {}
@@ -115,6 +116,12 @@ class Member:
             for waiting in told:
                 waiting.cancel()
 
+    async def until_nobody_serves(self) -> None:
+        """Waits until those that answer calls have ended."""
+        while self.crew.serving:
+            self._crew_changed.clear()
+            await self._crew_changed.wait()
+
     async def close(self) -> None:
         """Gives answers under way a moment to end."""
         if self._answering:
@@ -135,6 +142,7 @@ class Member:
                 self.on_missed()
             case {"crew": crew}:
                 self.crew = Crew(**crew)
+                self._crew_changed.set()
             case {"connected": number}:
                 self._on_connected(number, fds)
             case {"connection": about}:

@@ -57,7 +57,7 @@ async def _serve(settings: Settings, announce: Callable[[Running], None]) -> Non
         loop.add_signal_handler(signal.SIGHUP, _on_hang_up, supervisor, stop, _has_terminal())
         starting = asyncio.create_task(supervisor.start())
         await _unless(stop, starting)
-        if starting.done():
+        if not starting.cancelled():
             running = _running(settings, ports, starting.result())
             log.info(
                 "serving", host=running.host, workers=settings.workers, **ports.numbers, runners=[r.id for r in running.runners]

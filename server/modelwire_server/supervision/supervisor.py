@@ -13,7 +13,7 @@ import structlog
 from ..errors import StartError
 from ..execution.wire import Message
 from .seats import CALLS, JOBS, Seat
-from .template import Template, Worker
+from .template import Broken, Template, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +155,8 @@ class Supervisor:
             try:
                 template, _ = await self._launch()
             except StartError as error:
-                log.error("the workers that serve go on: there can be no new ones", error=str(error))
+                trace = error.traceback if isinstance(error, Broken) else ""
+                log.error("the workers that serve go on: there can be no new ones", error=str(error), traceback=trace)
                 continue
             await self._renew(template)
 

@@ -11,15 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from ..errors import StartError
 from ..execution.wire import Message, socket_pair
 from .line import Line
 
-log = structlog.get_logger(__name__)
-
 _FAREWELL_SECONDS = 5.0
+
+
+class Broken(StartError):
+    """What is to be served cannot be imported; `traceback` tells where that was found out."""
+
+    def __init__(self, message: str, traceback: str) -> None:
+        super().__init__(message)
+        self.traceback = traceback
 
 
 @dataclass(eq=False, slots=True)
@@ -173,8 +177,7 @@ class Template:
             raise StartError(f"the server cannot start: the process that loads it ended with status {self._process.returncode}")
         told = self._loaded.result()
         if "broken" in told:
-            log.debug("the runners cannot be loaded", traceback=told["traceback"])
-            raise StartError(told["broken"])
+            raise Broken(told["broken"], told["traceback"])
         return told
 
     def _on_message(self, message: Message, fds: list[int]) -> None:

@@ -42,7 +42,7 @@ class Other:
     """The other process, as far as one can tell from here."""
 
     def __init__(self, hands: Hands, slots: int = 8) -> None:
-        self._work = WorkForOthers(hands, slots)
+        self.work = WorkForOthers(hands, slots)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> Sequence[socket.socket]:
@@ -59,7 +59,7 @@ class Other:
     async def _answer(self, link: socket.socket) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=link)
         try:
-            await self._work.answer(reader, writer)
+            await self.work.answer(reader, writer)
         except ConnectionError:
             pass
         finally:
@@ -146,6 +146,24 @@ def test_without_another_process_it_fails() -> None:
         outcome = await DistantExecutor(nobody).run(SPEC, unheard, StopSignal())
         assert isinstance(outcome, Failed)
         assert outcome.error.reason == "WORKER_LOST"
+
+    asyncio.run(scenario())
+
+
+def test_it_is_known_when_all_is_done() -> None:
+    async def scenario() -> None:
+        hands, stop = Hands(None), StopSignal()
+        other = Other(hands)
+        await other.work.idle()
+        running = asyncio.create_task(DistantExecutor(other.connect).run(SPEC, unheard, stop))
+        await hands.begun.wait()
+        idle = asyncio.create_task(other.work.idle())
+        await asyncio.sleep(0)
+        assert not idle.done()
+        stop.set(StopReason.CANCELED)
+        await running
+        async with asyncio.timeout(10):
+            await idle
 
     asyncio.run(scenario())
 
