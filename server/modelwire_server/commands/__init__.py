@@ -5,6 +5,7 @@ from .checking import check
 from .demonstrating import demo
 from .forwarding import gateway
 from .initiating import init
+from .packaging import package
 from .serving import serve
 
-__all__ = ["admin", "check", "demo", "gateway", "init", "serve"]
+__all__ = ["admin", "check", "demo", "gateway", "init", "package", "serve"]
