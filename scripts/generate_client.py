@@ -53,7 +53,7 @@ def reword(code: str) -> str:
 def format_code(folder: Path) -> None:
     """Formats by the project's rules, with what only becomes possible without `async`: `yield from`, `list()`."""
     config = ["--config", str(ROOT / "pyproject.toml"), "--config", 'lint.isort.known-first-party=["modelwire"]', "--quiet"]
-    for command in (["check", "--select", "C4,I,UP", "--fix", "--unsafe-fixes"], ["format"]):
+    for command in (["check", "--select", "C4,I,UP,PYI016", "--fix", "--unsafe-fixes"], ["format"]):
         subprocess.run([sys.executable, "-m", "ruff", *command, *config, str(folder)], check=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from modelwire.errors import DataLoss
@@ -54,15 +55,23 @@ class _Sink:
 
 
 def encode(source: FrameSource) -> bytes:
-    """The whole Arrow IPC stream of a small frame."""
+    """The whole Arrow IPC stream of a small frame, as one record batch."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, source.schema) as writer:
-        for batch in cut_batches(source.batches()):
+    with pa.ipc.new_stream(sink, source.schema, options=_write_options()) as writer:
+        for batch in _join(list(source.batches())):
             writer.write_batch(batch)
     content: bytes = sink.getvalue().to_pybytes()
     return content
+
+
+@cache
+def _write_options() -> Any:
+    """Without them Arrow looks into the environment each time."""
+    import pyarrow as pa
+
+    return pa.ipc.IpcWriteOptions()
 
 
 def encode_chunks(source: FrameSource) -> Iterator[bytes]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from itertools import count
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from modelwire.chunks import SMALL, ReceivedFrame, decode, encode, encode_buffers, encode_chunks, slices
 from modelwire.errors import InvalidArgument, ModelwireError
@@ -111,26 +113,43 @@ def empty_like(frame: FrameLike) -> pa.Table:
 
 
 class Conversation:
-    """Predictions on one stream: makes the requests, and puts the answers together.
+    """Predictions on one stream: makes the requests, and puts the answers together. Use as a context manager.
 
-    `header` names the model and what is common to all predictions; `payloads` are made while they are sent.
+    `header` names the model and what is common to all predictions; `payloads` are made while they are sent, in another thread, and no
+    more than `in_flight` before their answers are there.
     """
 
     def __init__(
-        self, header: predict_service_pb2.PredictRequest, payloads: Iterable[Payload], *, out_of_order: bool = False
+        self,
+        header: predict_service_pb2.PredictRequest,
+        payloads: Iterable[Payload],
+        *,
+        out_of_order: bool = False,
+        in_flight: int | None = None,
     ) -> None:
         self._header = header
-        self._payloads = payloads
+        self._payloads = iter(payloads)
         self._out_of_order = out_of_order
+        self._room = None if in_flight is None else threading.Semaphore(in_flight)
+        self._is_over = False
         self._asked: dict[int, FrameSource] = {}
         self._received: dict[int, ReceivedFrame] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over = True
+        self._make_room()
 
     def requests(self) -> Iterator[bytes]:
         """The messages, numbered 1, 2, 3 ... by prediction."""
         part = predict_service_pb2.PredictStreamRequest
         if self._out_of_order:
             yield part(options=predict_service_pb2.PredictStreamOptions(out_of_order=True)).SerializeToString()
-        for call, payload in enumerate(self._payloads, start=1):
+        for call in count(1):
+            if (payload := self._next()) is None:
+                return
             self._asked[call] = payload.sources["future"]
             if payload.is_small:
                 whole = predict_service_pb2.PredictRequest()
@@ -140,6 +159,16 @@ class Conversation:
             yield part(call=call, header=self._header).SerializeToString()
             yield from payload.numbered(call)
             yield part(call=call, end=predict_service_pb2.PredictStreamEnd()).SerializeToString()
+
+    def _next(self) -> Payload | None:
+        """What is to be asked next, once there is room for it."""
+        if self._room is not None:
+            self._room.acquire()
+        return None if self._is_over else next(self._payloads, None)
+
+    def _make_room(self) -> None:
+        if self._room is not None:
+            self._room.release()
 
     def take(self, message: bytes) -> tuple[int, Any] | None:
         """Takes the next part of the answers. Returns the number of a prediction, counted from 0, and a frame or a ModelwireError when
@@ -155,6 +184,7 @@ class Conversation:
         if part is None:
             return None
         source, received = self._asked.pop(call), self._received.pop(call, None)
+        self._make_room()
         if part == "error":
             return call - 1, error_of_status(answer.error)
         table = decode(answer.whole.predictions.arrow) if part == "whole" else (received or ReceivedFrame()).result()

@@ -5,7 +5,8 @@ import asyncio
 import json
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -434,6 +435,81 @@ def test_many_predictions_are_taken_as_they_come(serve: Any) -> None:
             seen.append(answer["y"][0].as_py())
             answered.release()
     assert seen == [0.0, 2.0, 4.0, 6.0, 8.0]
+
+
+def test_many_predictions_as_they_are_done(serve: Any) -> None:
+    """The first is answered last."""
+
+    class Backwards(Worker):
+        def PredictStream(self, request_iterator: Any, context: Any) -> Iterator[predict_service_pb2.PredictStreamResponse]:
+            options, *requests = request_iterator
+            assert options.options.out_of_order
+            yield from reversed(list(super().PredictStream(iter(requests), context)))
+
+    with Client(serve(Backwards())) as client:
+        futures = [{"x": [float(x)]} for x in range(4)]
+        pairs = list(client.predict_many("M", futures, out_of_order=True))
+    assert [(number, answer["y"][0].as_py()) for number, answer in pairs] == [(3, 6.0), (2, 4.0), (1, 2.0), (0, 0.0)]
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_frames_are_not_read_before_they_may_be_in_flight(serve: Any, in_flight: int) -> None:
+    read: list[int] = []
+
+    def futures() -> Iterator[Any]:
+        for x in range(20):
+            read.append(x)
+            yield {"x": [float(x)]}
+
+    with Client(serve(Worker())) as client:
+        for taken, answer in enumerate(client.predict_many("M", futures(), in_flight=in_flight)):
+            assert answer["y"][0].as_py() == 2.0 * taken
+            # What was answered is answered to the client before this loop has taken it: one more may be under way for each of them.
+            assert len(read) <= taken + 1 + in_flight
+    with Client("localhost:1") as client, pytest.raises(InvalidArgument, match="in_flight"):
+        list(client.predict_many("M", [], in_flight=0))
+
+
+def test_asynchronous_frames(serve: Any) -> None:
+    asked: asyncio.Queue[float | None] = asyncio.Queue()
+
+    async def futures() -> AsyncIterator[Any]:
+        while (x := await asked.get()) is not None:
+            yield {"x": [x]}
+
+    async def scenario() -> list[float]:
+        seen: list[float] = []
+        async with AsyncClient(serve(Worker())) as client:
+            await asked.put(1.0)
+            async for answer in client.predict_many("M", futures()):
+                seen.append(answer["y"][0].as_py())
+                await asked.put(seen[-1] if len(seen) < 4 else None)
+        return seen
+
+    assert asyncio.run(scenario()) == [2.0, 4.0, 8.0, 16.0]
+
+
+def test_asynchronous_frames_that_fail_or_are_not_wanted_any_more(serve: Any) -> None:
+    async def failing() -> AsyncIterator[Any]:
+        yield {"x": [1.0]}
+        raise LookupError("no more of them")
+
+    async def endless() -> AsyncIterator[Any]:
+        yield {"x": [1.0]}
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        async with AsyncClient(serve(Worker())) as client:
+            with pytest.raises(LookupError, match="no more of them"):
+                _ = [answer async for answer in client.predict_many("M", failing())]
+            async with aclosing(client.predict_many("M", endless())) as answers:
+                assert (await anext(answers))["y"].to_pylist() == [2.0]
+
+    asyncio.run(scenario())
+    left = [thread for thread in threading.enumerate() if thread.name == "modelwire-requests"]
+    for thread in left:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_a_frame_that_is_none_ends_the_stream_with_its_error(serve: Any) -> None:

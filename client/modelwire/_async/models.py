@@ -13,7 +13,7 @@ from modelwire.records import MODEL_TYPE, artifact_fields
 from modelwire.v1 import artifact_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 
     import pandas as pd
     import polars as pl
@@ -73,17 +73,26 @@ class AsyncModel(AsyncArtifact):
 
     async def predict_many(
         self,
-        futures: Iterable[FrameLike],
+        futures: AsyncIterable[FrameLike] | Iterable[FrameLike],
         historic: FrameLike | None = None,
         *,
         geo: GeoLike | None = None,
         run_info: RunInfoLike | None = None,
         errors: Literal["raise", "return"] = "raise",
         out_of_order: bool = False,
+        in_flight: int | None = None,
     ) -> AsyncIterator[Any]:
         """Predicts for many frames over one stream; see Client.predict_many."""
         predictions = work.predict_many(
-            self._connection, self, futures, historic, geo=geo, run_info=run_info, errors=errors, out_of_order=out_of_order
+            self._connection,
+            self,
+            futures,
+            historic,
+            geo=geo,
+            run_info=run_info,
+            errors=errors,
+            out_of_order=out_of_order,
+            in_flight=in_flight,
         )
         async with aclosing(predictions):
             async for prediction in predictions:

@@ -10,12 +10,12 @@ from modelwire._async.connection import AsyncConnection, new_request_id
 from modelwire._async.jobs import AsyncJob
 from modelwire._seams import asynchronous as seam
 from modelwire.chunks import decode
-from modelwire.errors import Unavailable
+from modelwire.errors import InvalidArgument, Unavailable
 from modelwire.payload import Conversation, GeoLike, Payload, RunInfoLike, empty_like, raise_if_error, run_info_message
 from modelwire.v1 import predict_service_pb2, train_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 
     from modelwire._async.artifacts import AsyncArtifact
     from modelwire._async.configs import AsyncConfig
@@ -126,37 +126,41 @@ async def _predict_large(
 ) -> Any:
     """The predictions, or the error with which the server answers."""
     idle = connection.settings.stall_timeout
-    conversation = Conversation(request, [payload])
-    answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=idle, timeout=timeout)
-    async with aclosing(answers):
-        async for answer in answers:
-            if (result := conversation.take(answer)) is not None:
-                return result[1]
+    with Conversation(request, [payload]) as conversation:
+        answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=idle, timeout=timeout)
+        async with aclosing(answers):
+            async for answer in answers:
+                if (result := conversation.take(answer)) is not None:
+                    return result[1]
     raise Unavailable(f"{connection.settings.target} ended the stream without an answer")
 
 
 async def predict_many(
     connection: AsyncConnection,
     model: AsyncModel | str,
-    futures: Iterable[FrameLike],
+    futures: AsyncIterable[FrameLike] | Iterable[FrameLike],
     historic: FrameLike | None,
     *,
     geo: GeoLike | None,
     run_info: RunInfoLike | None,
     errors: Literal["raise", "return"],
     out_of_order: bool,
+    in_flight: int | None,
 ) -> AsyncGenerator[Any, None]:
     """Predicts for many frames over one stream, see Client.predict_many."""
+    if in_flight is not None and in_flight < 1:
+        raise InvalidArgument.of("in_flight", f"must be at least 1, not {in_flight}")
     request = predict_service_pb2.PredictRequest(model=id_of(model), run_info=run_info_message(run_info))
-    payloads = (Payload({"historic": historic, "future": future}, geo) for future in futures)
-    conversation = Conversation(request, payloads, out_of_order=out_of_order)
-    answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=None)
-    async with aclosing(answers):
-        async for answer in answers:
-            if (result := conversation.take(answer)) is not None:
-                if errors == "raise":
-                    raise_if_error(result[1])
-                yield result if out_of_order else result[1]
+    with seam.readable(futures) as frames:
+        payloads = (Payload({"historic": historic, "future": future}, geo) for future in frames)
+        with Conversation(request, payloads, out_of_order=out_of_order, in_flight=in_flight) as conversation:
+            answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=None)
+            async with aclosing(answers):
+                async for answer in answers:
+                    if (result := conversation.take(answer)) is not None:
+                        if errors == "raise":
+                            raise_if_error(result[1])
+                        yield result if out_of_order else result[1]
 
 
 def id_of(thing: AsyncConfig | AsyncModel | AsyncArtifact | str) -> str:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+import threading
+from collections import deque
+from collections.abc import AsyncIterable
+from concurrent.futures import CancelledError
+from contextlib import closing, contextmanager, suppress
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 import grpc.aio
 
@@ -19,7 +26,8 @@ from modelwire.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+    from concurrent.futures import Future
 
     from modelwire.v1.artifact_service_pb2_grpc import ArtifactServiceAsyncStub
     from modelwire.v1.config_service_pb2_grpc import ConfigServiceAsyncStub
@@ -44,6 +52,9 @@ WRITE_FAILED = "Internal error from Core"
 STATUS_PATIENCE = 1.0
 
 PREDICT_STREAM = "/modelwire.v1.PredictService/PredictStream"
+
+# So many bytes of requests are made before they can be sent.
+AHEAD_BYTES = 4 * 1024 * 1024
 
 T = TypeVar("T")
 _END: Any = object()
@@ -79,6 +90,122 @@ async def sleep(seconds: float) -> None:
 async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
     """Does work that would hold up the loop."""
     return await asyncio.to_thread(work, *arguments)
+
+
+@contextmanager
+def readable(items: AsyncIterable[T] | Iterable[T]) -> Iterator[Iterable[T]]:
+    """Items to be read in another thread, wherever they come from."""
+    if isinstance(items, AsyncIterable):
+        with closing(_OnLoop(items)) as on_loop:
+            yield on_loop
+    else:
+        yield items
+
+
+class _OnLoop(Generic[T]):
+    """What an asynchronous iterator gives on the event loop, for another thread."""
+
+    def __init__(self, items: AsyncIterable[T]) -> None:
+        self._items = aiter(items)
+        self._loop = asyncio.get_running_loop()
+        self._next: Future[T] | None = None
+        self._is_over = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        if self._is_over:
+            raise StopIteration
+        self._next = asyncio.run_coroutine_threadsafe(self._coming(), self._loop)
+        try:
+            return self._next.result()
+        except (StopAsyncIteration, CancelledError):
+            raise StopIteration from None
+
+    async def _coming(self) -> T:
+        return await anext(self._items)
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self._is_over = True
+        if self._next is not None:
+            self._next.cancel()
+
+
+class _Ahead(Generic[T]):
+    """Reads an iterator in a thread of its own, a few items ahead."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+        self._loop = asyncio.get_running_loop()
+        self._change = threading.Condition()
+        self._read: deque[T] = deque()
+        self._bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_over = False
+        self._failure: BaseException | None = None
+        work = partial(copy_context().run, self._run)
+        threading.Thread(target=work, name="modelwire-requests", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    return
+        except BaseException as error:
+            self._failure = error
+        with self._change:
+            self._is_over = True
+            self._wake()
+
+    def _put(self, item: T) -> bool:
+        """Waits for room; tells whether there is anybody who wants more."""
+        with self._change:
+            self._read.append(item)
+            self._bytes += _size(item)
+            self._wake()
+            while self._bytes >= AHEAD_BYTES and not self._is_over:
+                self._change.wait()
+            return not self._is_over
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(_finish, waiter)
+
+    async def next(self) -> T:
+        """The next item, or _END. Raises what the iterator raised."""
+        while True:
+            with self._change:
+                if self._read:
+                    item = self._read.popleft()
+                    self._bytes -= _size(item)
+                    self._change.notify()
+                    return item
+                if self._is_over:
+                    break
+                waiter = self._waiter = self._loop.create_future()
+            await waiter
+        if self._failure is not None:
+            raise self._failure
+        return cast("T", _END)
+
+    def close(self) -> None:
+        """Nothing more is wanted."""
+        with self._change:
+            self._is_over = True
+            self._change.notify()
+
+
+def _size(item: object) -> int:
+    return len(item) if isinstance(item, bytes) else AHEAD_BYTES // 2
+
+
+def _finish(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def start_upload(method: Any, requests: AsyncIterator[Any], **options: Any) -> Any:
@@ -150,15 +277,16 @@ class Guard:
 
     async def outgoing(self, requests: Iterator[T]) -> AsyncIterator[T]:
         """The requests, made in a thread. If making one fails the call is canceled and `failure` tells why."""
-        try:
-            while (request := await asyncio.to_thread(next, requests, _END)) is not _END:
+        with closing(_Ahead(requests)) as ahead:
+            try:
+                while (request := await ahead.next()) is not _END:
+                    self.start()
+                    yield request
+                    self.stop()
                 self.start()
-                yield request
-                self.stop()
-            self.start()
-        except Exception as error:
-            self.failure = error
-            self._call.cancel()
+            except Exception as error:
+                self.failure = error
+                self._call.cancel()
 
 
 def _value_of(finished: Coroutine[Any, Any, T]) -> T:

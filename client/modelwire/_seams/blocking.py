@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
@@ -20,7 +21,7 @@ from modelwire.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 Channel = grpc.Channel
 UnaryUnary = grpc.UnaryUnaryMultiCallable
@@ -67,6 +68,12 @@ def sleep(seconds: float) -> None:
 def in_thread(work: Callable[..., T], *arguments: Any) -> T:
     """Does work; the caller's thread is as good as another."""
     return work(*arguments)
+
+
+@contextmanager
+def readable(items: Iterable[T]) -> Iterator[Iterable[T]]:
+    """Items to be read in another thread."""
+    yield items
 
 
 def start_upload(method: Any, requests: Iterator[Any], **options: Any) -> Any:

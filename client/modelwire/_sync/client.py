@@ -233,16 +233,34 @@ class Client:
         run_info: RunInfoLike | None = None,
         errors: Literal["raise", "return"] = "raise",
         out_of_order: bool = False,
+        in_flight: int | None = None,
     ) -> Iterator[Any]:
         """Predicts for many frames over one stream, which is several times faster than as many calls.
 
-        `futures` is read ahead (in a thread of its own) as far as the server keeps up, and frames may be of any size. Yields the
-        predictions in the order of `futures`; with `out_of_order` yields pairs as they are done, `(2, prediction)` for the third frame.
-        With `errors="return"` a prediction that fails yields its ModelwireError in its place; otherwise it is raised, which ends the
-        stream.
+        Args:
+            model: A model, its id, or a name, as for `predict`.
+            futures: The frames, of any size. They are read ahead, in a thread of its own, as far as the server keeps up. May be
+                asynchronous where the client is.
+            historic: As for `predict`, the same for all frames.
+            geo: As for `predict`.
+            run_info: As for `predict`.
+            errors: What becomes of a prediction that fails: its ModelwireError is raised, which ends the stream, or returned in its place.
+            out_of_order: Whether predictions come as they are done, each in a pair with the number of its frame: `(2, prediction)` for
+                the third.
+            in_flight: So many frames are read before their predictions are taken. Default: what the server takes, some hundreds.
+
+        Yields the predictions, in the order of `futures` unless `out_of_order`.
         """
         predictions = work.predict_many(
-            self._connection, model, futures, historic, geo=geo, run_info=run_info, errors=errors, out_of_order=out_of_order
+            self._connection,
+            model,
+            futures,
+            historic,
+            geo=geo,
+            run_info=run_info,
+            errors=errors,
+            out_of_order=out_of_order,
+            in_flight=in_flight,
         )
         with closing(predictions):
             yield from predictions

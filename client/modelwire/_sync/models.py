@@ -82,10 +82,19 @@ class Model(Artifact):
         run_info: RunInfoLike | None = None,
         errors: Literal["raise", "return"] = "raise",
         out_of_order: bool = False,
+        in_flight: int | None = None,
     ) -> Iterator[Any]:
         """Predicts for many frames over one stream; see Client.predict_many."""
         predictions = work.predict_many(
-            self._connection, self, futures, historic, geo=geo, run_info=run_info, errors=errors, out_of_order=out_of_order
+            self._connection,
+            self,
+            futures,
+            historic,
+            geo=geo,
+            run_info=run_info,
+            errors=errors,
+            out_of_order=out_of_order,
+            in_flight=in_flight,
         )
         with closing(predictions):
             yield from predictions

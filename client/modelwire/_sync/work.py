@@ -12,7 +12,7 @@ from modelwire._seams import blocking as seam
 from modelwire._sync.connection import Connection, new_request_id
 from modelwire._sync.jobs import Job
 from modelwire.chunks import decode
-from modelwire.errors import Unavailable
+from modelwire.errors import InvalidArgument, Unavailable
 from modelwire.payload import Conversation, GeoLike, Payload, RunInfoLike, empty_like, raise_if_error, run_info_message
 from modelwire.v1 import predict_service_pb2, train_service_pb2
 
@@ -128,12 +128,12 @@ def _predict_large(
 ) -> Any:
     """The predictions, or the error with which the server answers."""
     idle = connection.settings.stall_timeout
-    conversation = Conversation(request, [payload])
-    answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=idle, timeout=timeout)
-    with closing(answers):
-        for answer in answers:
-            if (result := conversation.take(answer)) is not None:
-                return result[1]
+    with Conversation(request, [payload]) as conversation:
+        answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=idle, timeout=timeout)
+        with closing(answers):
+            for answer in answers:
+                if (result := conversation.take(answer)) is not None:
+                    return result[1]
     raise Unavailable(f"{connection.settings.target} ended the stream without an answer")
 
 
@@ -147,18 +147,22 @@ def predict_many(
     run_info: RunInfoLike | None,
     errors: Literal["raise", "return"],
     out_of_order: bool,
+    in_flight: int | None,
 ) -> Generator[Any, None]:
     """Predicts for many frames over one stream, see Client.predict_many."""
+    if in_flight is not None and in_flight < 1:
+        raise InvalidArgument.of("in_flight", f"must be at least 1, not {in_flight}")
     request = predict_service_pb2.PredictRequest(model=id_of(model), run_info=run_info_message(run_info))
-    payloads = (Payload({"historic": historic, "future": future}, geo) for future in futures)
-    conversation = Conversation(request, payloads, out_of_order=out_of_order)
-    answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=None)
-    with closing(answers):
-        for answer in answers:
-            if (result := conversation.take(answer)) is not None:
-                if errors == "raise":
-                    raise_if_error(result[1])
-                yield result if out_of_order else result[1]
+    with seam.readable(futures) as frames:
+        payloads = (Payload({"historic": historic, "future": future}, geo) for future in frames)
+        with Conversation(request, payloads, out_of_order=out_of_order, in_flight=in_flight) as conversation:
+            answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=None)
+            with closing(answers):
+                for answer in answers:
+                    if (result := conversation.take(answer)) is not None:
+                        if errors == "raise":
+                            raise_if_error(result[1])
+                        yield result if out_of_order else result[1]
 
 
 def id_of(thing: Config | Model | Artifact | str) -> str:
