@@ -34,7 +34,7 @@ from modelwire_server.configs.catalog import ConfigCatalog
 from modelwire_server.database.engine import Database
 from modelwire_server.execution.local import LocalExecutor
 from modelwire_server.inference.models import ModelCache
-from modelwire_server.inference.predictor import LaneRules, Predictor
+from modelwire_server.inference.predictor import Predictor
 from modelwire_server.inference.scripts import ScriptPredictor
 from modelwire_server.jobs.desk import JobDesk
 from modelwire_server.jobs.hub import JobHub
@@ -129,11 +129,11 @@ class Edge:
 @asynccontextmanager
 async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] = (), **options: Any) -> AsyncIterator[Edge]:
     """`targets` are runners beside those of this module, for which predictions at once may start processes."""
-    settings = Settings(**options)
+    settings = Settings(**{"predict_threads": 2, **options})
     database = await Database.open(storage.database_url or f"sqlite:///{folder / 'test.db'}")
     blobs = open_blob_store(storage.blobs_url, folder, max_bytes=settings.max_artifact_bytes, cache_bytes=1 << 24)
     await blobs.open()
-    hub, metrics = JobHub(), ServerMetrics()
+    hub, metrics = JobHub(), ServerMetrics(settings.told_models)
     registry = RunnerRegistry([*runners(), *(load_runner(target) for target in targets)])
     queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs)
     configs = ConfigCatalog(database, registry)
@@ -141,9 +141,7 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
     models = ModelCache(tree=tree, blobs=blobs, runners=registry, max_bytes=1 << 30)
     following = Following(database)
     executor = LocalExecutor(targets)
-    predictor = Predictor(
-        rules=LaneRules(threads=2, max_waiting=100), scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2)
-    )
+    predictor = Predictor(rules=settings.lane_rules, scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2))
     prediction = Prediction(
         runners=registry, tree=tree, blobs=blobs, queue=queue, models=models, names=following, predictor=predictor
     )
