@@ -212,9 +212,9 @@ class Pieces:
 
     def add(self, batch: pa.RecordBatch) -> Iterator[pa.Table]:
         """Takes a batch and gives what is large enough."""
-        for part in _slices(batch):
+        for part, size in _slices(batch):
             self._held.append(part)
-            self._size += part.nbytes
+            self._size += size
             if self._size >= LEAST_PIECE:
                 yield self._take()
 
@@ -228,10 +228,13 @@ class Pieces:
         return pa.Table.from_batches(held, schema)
 
 
-def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    if batch.nbytes <= MOST_PIECE:
-        yield batch
+def _slices(batch: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """The batch or slices of it, each with the bytes that it takes."""
+    size = batch.nbytes
+    if size <= MOST_PIECE:
+        yield batch, size
         return
-    rows = max(LEAST_ROWS, batch.num_rows * LEAST_PIECE * 3 // 2 // batch.nbytes)
+    rows = max(LEAST_ROWS, batch.num_rows * LEAST_PIECE * 3 // 2 // size)
     for start in range(0, batch.num_rows, rows):
-        yield batch.slice(start, rows)
+        part = batch.slice(start, rows)
+        yield part, part.nbytes

@@ -298,7 +298,7 @@ def _hidden_bytes(batch: pa.RecordBatch) -> int:
     """What a batch takes beyond its buffers once another library has it."""
     if batch.num_columns == 0:
         return int(_BYTES_OF_NOTHING * batch.num_rows)
-    return sum(_hidden_bytes_of(column) for column in batch.columns)
+    return sum(_hidden_bytes_of(column) for column in batch.columns if not pa.types.is_primitive(column.type))
 
 
 def _hidden_bytes_of(array: pa.Array) -> int:

@@ -141,7 +141,8 @@ class Settings(BaseSettings):
     max_batch_bytes: Bytes = Field(ByteSize(128 * MIB), description="The largest record batch of a frame.")
     max_columns: Count = Field(10_000, description="So many columns may a frame have, nested ones included.")
     max_predict_bytes: Bytes = Field(
-        ByteSize(256 * MIB), description="The largest frame to predict from at once; larger ones need a job."
+        ByteSize(256 * MIB),
+        description="The largest frame to predict from at once as a whole; larger ones need a job, or rows that are independent.",
     )
     max_geo_bytes: Bytes = Field(ByteSize(64 * MIB), description="The largest GeoJSON in a stream.")
 
