@@ -1,5 +1,6 @@
 """Estimators and what stands in for them."""
 
+import contextlib
 import copy
 import json
 import pickle
@@ -126,6 +127,15 @@ def test_columns_of_text_and_numbers_are_compiled(last: Any) -> None:
     assert differs(model.predict(COLORED), stand_in.predict(COLORED)) <= 1e-5
     unknown = COLORED.assign(color="purple")
     assert differs(model.predict(unknown), stand_in.predict(unknown)) <= 1e-5
+    before, whole = fallbacks.count, COLORED.assign(n=COLORED["n"].astype(float))
+    assert differs(model.predict(whole), stand_in.predict(whole)) <= 1e-5
+    assert fallbacks.count == before
+    for n in (0.5, None):
+        other = whole.head(2).assign(n=[n, 1.0])
+        with contextlib.suppress(ValueError):
+            stand_in.predict(other)
+        assert fallbacks.count > before
+        before = fallbacks.count
 
 
 class Guess(RegressorMixin, BaseEstimator):

@@ -105,6 +105,8 @@ class Reader:
         feeds = {}
         for name, kind in zip(self._layout.names or (), self._layout.kinds, strict=True):
             values = frame[name].to_numpy()
+            if kind == "int64" and values.dtype.kind == "f":
+                values = _as_whole(values)
             if not len(values) or _KINDS.get(values.dtype.kind) != _HELD.get(kind, kind):
                 return None
             column = values.astype(_TYPES.get(kind, object), copy=False)
@@ -112,6 +114,12 @@ class Reader:
                 return None
             feeds[name] = column.reshape(-1, 1)
         return feeds
+
+
+def _as_whole(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Floats as integers, if they are whole numbers all."""
+    is_whole = (values == np.floor(values)) & (np.abs(values) <= 2**53)
+    return values.astype("i8") if is_whole.all() else values
 
 
 def _is_complete(values: np.ndarray[Any, Any], kind: str) -> bool:

@@ -14,7 +14,7 @@ from modelwire_server.artifacts import store
 from modelwire_server.artifacts.blobs.interface import BlobStore
 from modelwire_server.artifacts.blobs.opening import open_blob_store
 from modelwire_server.artifacts.garbage import Collected, collect
-from modelwire_server.artifacts.model import WORKSPACE, Artifact, ArtifactInput, Blob
+from modelwire_server.artifacts.model import COMPILED, WORKSPACE, Artifact, ArtifactInput, Blob
 from modelwire_server.artifacts.workspace import Workspace, WorkspaceFile
 from modelwire_server.clock import new_id, now
 from modelwire_server.database.engine import Database
@@ -171,6 +171,18 @@ def test_what_jobs_work_with_stays(at: Run) -> None:
         await place.artifact(None, "", inputs=(ArtifactInput("data", digest=used.digest),))
         await place.collect()
         assert await place.stored() == {blob.digest for blob in (frame, geo, model, listed, *files, used)}
+
+    at(use)
+
+
+def test_the_compiled_form_of_a_model_stays_as_long_as_it_does(at: Run) -> None:
+    async def use(place: Place) -> None:
+        graph = await place.blobs.put(b"graph")
+        model = await place.artifact(await place.blobs.put(b"model"), inputs=(ArtifactInput(COMPILED, digest=graph.digest),))
+        assert await place.collect() == Collected()
+        await place.database.write(lambda tx: store.delete(tx, model.id))
+        assert (await place.collect()).discarded == 2
+        assert await place.stored() == set()
 
     at(use)
 
