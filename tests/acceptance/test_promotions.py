@@ -17,6 +17,7 @@ from storages import POSTGRESQL_AND_FILES, StorageUrls, new_storage
 
 from modelwire import AsyncClient, Client
 from modelwire.v1 import frame_pb2, predict_service_pb2, predict_service_pb2_grpc
+from modelwire_server.frames import write_frame
 
 # 200 take a minute for each kind of server.
 MOVES = int(os.environ.get("PROMOTIONS", "50"))
@@ -25,16 +26,8 @@ CONNECTIONS = 8
 TARGET = f"{RUNNERS / 'constants.py'}:runner"
 
 
-def arrow(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
-
-
 REQUEST = predict_service_pb2.PredictRequest(
-    model="weather@production", future=frame_pb2.Frame(arrow=arrow(pa.table({"x": [1.0, 2.0, 3.0]})))
+    model="weather@production", future=frame_pb2.Frame(arrow=write_frame(pa.table({"x": [1.0, 2.0, 3.0]})))
 )
 
 
