@@ -25,6 +25,7 @@ from modelwire import (
     LogEvent,
     MetricEvent,
     Model,
+    ModelwireError,
     NotFound,
     ProgressEvent,
     StateEvent,
@@ -115,6 +116,24 @@ def test_large_frames_there_and_back(client: Client, model: Model) -> None:
     assert dataset.frame().equals(frame)
     assert dataset.content_size is not None
     assert dataset.content_size > 10_000_000
+
+
+@pytest.mark.parametrize(
+    "index", [range(7, 400_007), pd.date_range("2001-01-01", periods=400_000, freq="h")], ids=["range", "times"]
+)
+def test_large_pandas_frames_keep_their_index(client: Client, model: Model, index: Any) -> None:
+    frame = pd.DataFrame({"x": np.arange(400_000.0)}, index=index)
+    predicted = model.predict(frame)
+    assert predicted.index.equals(frame.index)
+    assert (predicted["y"] == frame["x"] * 3.0).all()
+
+
+def test_large_frames_among_many_predictions(client: Client, model: Model) -> None:
+    x = pa.chunked_array([pa.array(np.zeros(400_000)), pa.array([None], pa.float64())])
+    answers = list(client.predict_many(model, [{"x": x}, {"z": np.zeros(400_000)}, {"x": [2.0]}], errors="return"))
+    assert len(answers[0]) == 400_001
+    assert isinstance(answers[1], ModelwireError)
+    assert answers[2]["y"].to_pylist() == [6.0]
 
 
 def test_many_predictions_over_one_stream(client: Client, model: Model) -> None:

@@ -38,4 +38,5 @@ runner = FunctionalModelRunner(
     on_predict=predict,
     config_schema=Config,
     info=RunnerInfo(id="line", display_name="A line"),
+    independent_rows=True,
 )
