@@ -26,7 +26,8 @@ SEED = 20260101
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that has one of everything."""
-    with ServerProcess(f"{RUNNERS / 'strict.py'}:runner", data_dir=tmp_path_factory.mktemp("data")) as server:
+    targets = [f"{RUNNERS / 'strict.py'}:runner", f"{RUNNERS / 'lengths.py'}:predictor"]
+    with ServerProcess(*targets, data_dir=tmp_path_factory.mktemp("data")) as server:
         with Client(server.target) as client:
             config = client.configs.create("first", {})
             client.train(config.id, {"a": [1, 2]}).wait()

@@ -193,6 +193,9 @@ def _named(request: Request) -> str:
     name = request.query_params.get(_IN_QUERY)
     if name is None:
         raise InvalidRequest([_missing(["query", _IN_QUERY], None)])
+    if not name:
+        # Without a name the contract means all.
+        raise Problem(400, "bad-request", "Bad Request", "there is no predictor without a name")
     return name
 
 

@@ -4,6 +4,7 @@ from starlette.responses import Response
 
 from .answers import answer_of
 from .exchange import Exchange
+from .parsing import InvalidRequest
 from .rendering import to_json
 
 
@@ -12,4 +13,7 @@ async def with_payload(exchange: Exchange) -> Response:
     request = await exchange.message(without=("data",))
     if "data" in exchange.body:
         request.data_json = to_json(exchange.body["data"]).decode()
+    elif not request.data_json:
+        # Null is a payload, nothing is none.
+        raise InvalidRequest([{"type": "missing", "loc": ["body", "data"], "msg": "Field required", "input": exchange.body}])
     return await answer_of(exchange, await exchange.call(exchange.rpc, request))

@@ -45,6 +45,11 @@ def test_an_unknown_model_is_400(server: Any, port: int, path: str) -> None:
     assert problem["detail"].startswith("there is no predictor `no such`; this server has: doubling")
 
 
+@pytest.mark.parametrize("path", ARGUMENTS)
+def test_an_empty_name_is_400_too(server: Any, port: int, path: str) -> None:
+    assert server.ask("GET", f"{path}/?model=", port=port)[0] == 400
+
+
 @pytest.mark.parametrize("path", ["/predict/", "/score/"])
 def test_an_unknown_model_in_a_body_is_400(server: Any, port: int, path: str) -> None:
     status, problem = server.ask("POST", path, {"predictor": "nobody", "payload": 1}, port=port)
@@ -110,6 +115,13 @@ def test_a_body_without_its_parts_is_422(server: Any, port: int, path: str, body
     status, problem = server.ask("POST", path, body, port=port)
     assert status == 422
     assert [entry["loc"] for entry in problem["errors"]] == places
+
+
+@pytest.mark.parametrize("path", ["$predict", "$score"])
+def test_a_missing_payload_is_422_and_null_is_one(server: Any, port: int, path: str) -> None:
+    status, problem = server.ask("POST", f"/api/v1/predictors/free/{path}", {}, port=port)
+    assert (status, problem["errors"][0]["loc"]) == (422, ["body", "data"])
+    assert server.ask("POST", f"/api/v1/predictors/free/{path}", {"data": None}, port=port)[0] == 200
 
 
 def test_a_model_that_raises_is_500_with_a_reason(server: Any, port: int) -> None:

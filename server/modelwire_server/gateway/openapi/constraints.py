@@ -75,6 +75,8 @@ ASKED: dict[str, Schema] = {
     "modelwire.v1.CancelJobRequest.message": {"maxLength": LONGEST_MESSAGE, "pattern": _WITHOUT_NUL},
     "modelwire.v1.WatchJobRequest.after_sequence": _COUNT,
     "modelwire.v1.DownloadArtifactRequest.offset": _COUNT,
+    # Each may be anything: what does not fit is told in its outcome.
+    "modelwire.v1.PredictBatchRequest.items": {"maxItems": 1_000},
     "modelwire.v1.WatchModelsRequest.after_sequence": {"minimum": -1},
     "modelwire.v1.ListModelsRequest.tags": {"items": {"type": "string"}},
     "modelwire.v1.RegisterModelVersionRequest.description": _DESCRIPTION,

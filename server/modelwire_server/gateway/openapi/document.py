@@ -50,15 +50,14 @@ def document(
         "modelwire.v1.CreateConfigRequest.data": data,
         "modelwire.v1.UpdateConfigRequest.data": data,
         "geo": {"$ref": PREFIX + "FeatureCollection"},
-        **predictors.payload_fields(served, components),
     }
-    of_predictors = predictors.examples_of(served)
+    replaced = {**ASKED_RULES.replaced, **predictors.payload_fields(served, components)}
     book = Book(
-        asked=AskedSchemas(components, replace(ASKED_RULES, fields={**ASKED_RULES.fields, **fields})),
+        asked=AskedSchemas(components, replace(ASKED_RULES, fields={**ASKED_RULES.fields, **fields}, replaced=replaced)),
         answered=AnsweredSchemas(components, replace(ANSWERED_RULES, extra=extra_fields)),
-        examples={**examples, **of_predictors},
+        examples={**examples, **predictors.examples_of(served)},
     )
-    paths = surroundings.paths() | predictors.paths(of_predictors)
+    paths = surroundings.paths() | predictors.paths(served)
     for method in methods:
         paths.setdefault(path_of(method), {})[method.verb.lower()] = operation_of(method, book)
     return {

@@ -20,15 +20,15 @@ _FIELDS = {
 }
 
 
-def payload_fields(predictors: Predictors, components: dict[str, Schema]) -> dict[str, Schema]:
-    """What stands in requests as a payload: what any of the predictors takes. Puts their schemas among the components."""
+def payload_fields(predictors: Predictors, components: dict[str, Schema]) -> dict[str, tuple[str, Schema]]:
+    """The members of requests that are payloads: what any of the predictors takes. Puts their schemas among the components."""
     if not predictors:
         return {}
     fields = {}
     for kind, (message, member) in _FIELDS.items():
-        fields[f"modelwire.v1.{message}.data"] = _any_of(kind, member, predictors, components)
-    items = {"items": fields["modelwire.v1.PredictorServicePredictRequest.data"], "maxItems": 1000}
-    return fields | {"modelwire.v1.PredictBatchRequest.items": items}
+        schema = _any_of(kind, member, predictors, components)
+        fields[f"modelwire.v1.{message}.data"] = "data", schema | {"description": "The payload, as the predictor takes it."}
+    return fields
 
 
 def _any_of(kind: str, member: str, predictors: Predictors, components: dict[str, Schema]) -> Schema:
@@ -69,7 +69,7 @@ def examples_of(predictors: Predictors) -> dict[str, Any]:
     }
 
 
-def paths(examples: dict[str, Any]) -> dict[str, Schema]:
+def paths(predictors: Predictors) -> dict[str, Schema]:
     """The short paths: health always, the others where there are predictors."""
     ready = _ok("`READY`.", _TEXT) | {"503": _problem("The server, or a predictor, is not ready.")}
     found: dict[str, Schema] = {
@@ -82,13 +82,14 @@ def paths(examples: dict[str, Any]) -> dict[str, Schema]:
         },
         "/list": {"get": _operation("ListNames", "Names the predictors", _ok("Their names.", {"type": "array", "items": _TEXT}))},
     }
-    return found | (_of_one(examples) if examples else {})
+    return found | (_of_one([predictor.name for predictor in predictors], examples_of(predictors)) if predictors else {})
 
 
-def _of_one(examples: dict[str, Any]) -> dict[str, Schema]:
+def _of_one(names: Sequence[str], examples: dict[str, Any]) -> dict[str, Schema]:
     """Paths that take the name of a predictor."""
-    model = {"name": "model", "in": "query", "required": True, "description": "The predictor's name.", "schema": _TEXT}
-    asked = {"parameters": [model | {"example": examples["predictor"]}]}
+    known = _TEXT | {"enum": list(names)}
+    model = {"name": "model", "in": "query", "required": True, "description": "The predictor's name.", "schema": known}
+    asked = {"parameters": [model | {"example": names[0]}]}
     unknown = {"400": _problem("There is no such predictor."), "422": _problem("The name is missing.", "ValidationProblem")}
     questions = {
         "/health/ready/": ("GetHealthReady", "Tells whether a predictor works", _TEXT),
@@ -110,15 +111,26 @@ def _of_one(examples: dict[str, Any]) -> dict[str, Schema]:
     predicted, scored = _ok("The prediction.", {}) | failed, _ok("The scores, or the one that has no name.", {}) | failed
     return gets | {
         "/predict/": {
-            "post": _operation("PredictWithName", "Predicts from one payload", predicted) | _body(examples["PredictWithName"])
+            "post": _operation("PredictWithName", "Predicts from one payload", predicted)
+            | _body(names, "PredictInput", examples["PredictWithName"])
         },
-        "/score/": {"post": _operation("ScoreWithName", "Scores a predictor", scored) | _body(examples["ScoreWithName"])},
+        "/score/": {
+            "post": _operation("ScoreWithName", "Scores a predictor", scored)
+            | _body(names, "ScoreInput", examples["ScoreWithName"])
+        },
     }
 
 
-def _body(example: Any) -> Schema:
-    schema = {"type": "object", "properties": {"predictor": _TEXT, "payload": {}}, "required": ["predictor", "payload"]}
-    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema, "example": example}}}}
+def _body(names: Sequence[str], kind: str, example: Any) -> Schema:
+    each = [
+        {
+            "type": "object",
+            "properties": {"predictor": {"const": name}, "payload": {"$ref": f"{PREFIX}{kind}.{name}"}},
+            "required": ["predictor", "payload"],
+        }
+        for name in names
+    ]
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": {"oneOf": each}, "example": example}}}}
 
 
 def _ok(description: str, schema: Schema) -> dict[str, Schema]:
