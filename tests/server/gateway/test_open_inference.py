@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 
 from modelwire import Client
-from modelwire_server.clock import new_id
 from modelwire_server.protocols.open_inference.v2 import open_inference_pb2 as pb
 from modelwire_server.protocols.open_inference.v2.open_inference_pb2_grpc import GRPCInferenceServiceStub
 
@@ -160,7 +159,7 @@ def test_requests_are_counted(both: Any, rest: Any) -> None:
     assert counted in rest.get("/v2/models/stats").json["model_stats"]
 
 
-NOBODY = new_id()
+NOBODY = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
 @pytest.mark.parametrize("name", [NOBODY, "resnet50", "a/b"])
