@@ -1,14 +1,18 @@
 """ModelService over the wire: names, versions, aliases, and the events that tell of them."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import grpc
+import pyarrow as pa
 import pytest
 
-from modelwire.v1 import artifact_service_pb2, config_service_pb2
+from modelwire.v1 import artifact_service_pb2, config_service_pb2, frame_pb2, predict_service_pb2
 from modelwire.v1 import model_service_pb2 as pb
 from modelwire_server.clock import new_id
+from modelwire_server.frames import write_frame
+from modelwire_server.registry import store
 
 REGISTERED, PROMOTED = pb.MODEL_EVENT_KIND_REGISTERED, pb.MODEL_EVENT_KIND_PROMOTED
 
@@ -236,5 +240,83 @@ def test_many_promote_at_once_and_no_event_is_lost(run: Any) -> None:
         await asyncio.gather(*(promote(edge, number, f"alias{number}") for number in (1, 2, 3, 4)))
         assert await aliases(edge) == {f"alias{number}": number for number in (1, 2, 3, 4)}
         assert [event.sequence for event in await events(edge, 8)] == list(range(1, 9))
+
+    run(scenario)
+
+
+def test_a_server_that_is_gone_holds_nobody_up_for_longer_than_its_lease(run: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        await register(edge)
+        await edge.database.write(lambda tx: store.follow(tx, new_id(), 0, timedelta(seconds=1)))
+        sequence = await edge.database.read(store.last_sequence) + 1
+        assert await edge.database.read(lambda tx: store.seconds_behind(tx, sequence)) > 0
+        await promote(edge, 1)
+        assert await edge.database.read(lambda tx: store.seconds_behind(tx, sequence)) == 0
+
+    run(scenario)
+
+
+def test_whoever_moves_a_name_waits_for_predictions_that_began_before(run: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        await register(edge)
+        await register(edge)
+        await promote(edge, 1)
+        leave = edge.domain.prediction.enter()
+        moving = asyncio.ensure_future(promote(edge, 2))
+        call = edge.models.WatchModels(pb.WatchModelsRequest(name="weather"))
+        told = [await call.read() for _ in range(4)]
+        call.cancel()
+        assert (told[-1].kind, told[-1].version) == (PROMOTED, 2)
+        assert not moving.done()
+        leave()
+        await moving
+
+    run(scenario)
+
+
+def test_predictions_by_name(run: Any, refusal: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        first, second = await edge.model(factor=2), await edge.model(factor=5)
+        await register(edge, first, alias="production")
+        await register(edge, second, alias="staging")
+        future = frame_pb2.Frame(arrow=write_frame(pa.table({"x": [1]})))
+        for name, model, version in [
+            ("weather", first, "weather/1"),
+            ("weather@production", first, "weather/1"),
+            ("weather@staging", second, "weather/2"),
+            ("weather/2", second, "weather/2"),
+            (second.lower(), second, ""),
+        ]:
+            answer = await edge.predictions.Predict(predict_service_pb2.PredictRequest(model=name, future=future))
+            assert (answer.model_id, answer.model_version) == (model, version)
+        for name, reason in [
+            ("other", "MODEL_NOT_FOUND"),
+            ("weather@best", "MODEL_NOT_FOUND"),
+            ("weather/9", "MODEL_NOT_FOUND"),
+            ("weather/0", "INVALID_FIELD"),
+            ("weather@", "INVALID_FIELD"),
+            ("", "INVALID_FIELD"),
+        ]:
+            refused = await refusal(edge.predictions.Predict(predict_service_pb2.PredictRequest(model=name, future=future)))
+            assert refused.reason == reason, name
+
+    run(scenario)
+
+
+def test_a_job_keeps_what_its_name_meant(run: Any, refusal: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        first = await edge.model(factor=2)
+        await register(edge, first, alias="production")
+        await register(edge, await edge.model(factor=5))
+        future = frame_pb2.Frame(arrow=write_frame(pa.table({"x": [1]})))
+        request = predict_service_pb2.SubmitPredictionRequest(
+            artifact_id="weather", historic=future, future=future, request_id="once"
+        )
+        made = await edge.predictions.SubmitPrediction(request)
+        assert (await edge.domain.jobs.get(made.job_id)).model_id == first
+        await promote(edge, 2)
+        assert (await edge.predictions.SubmitPrediction(request)).job_id == made.job_id
+        request.request_id, request.artifact_id = "", "weather@nowhere"
+        assert (await refusal(edge.predictions.SubmitPrediction(request))).reason == "MODEL_NOT_FOUND"
 
     run(scenario)
