@@ -57,9 +57,9 @@ class ModelServicer(ModelServiceServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         findings = Findings()
-        page, tags = findings.page(request), findings.tags(request.tags)
+        page = findings.page(request)
         findings.settle()
-        found = await self._models.list(page, tags=tags)
+        found = await self._models.list(page, tags=tuple(request.tags))
         return pb.ListModelsResponse(
             models=[model_message(model) for model in found.items],
             next_page_token=found.next_page_token,

@@ -21,8 +21,8 @@ BEYOND_SCHEMA = (
     "linear ring",
     "Invalid BBox",
 )
-# What depends on what is there: links are to artifacts, and JSON holds only so much of a sample.
-OF_THIS_SERVER = ("ARTIFACT_NOT_FOUND", "NOT_A_ROOT", "FRAME_TOO_LARGE")
+# What depends on what is there: links are to artifacts, names are of models, and JSON holds only so much of a sample.
+OF_THIS_SERVER = ("ARTIFACT_NOT_FOUND", "NOT_A_ROOT", "NOT_A_MODEL", "FRAME_TOO_LARGE")
 
 
 @schemathesis.deserializer("application/x-ndjson")

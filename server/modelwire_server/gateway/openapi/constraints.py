@@ -127,6 +127,11 @@ IGNORED = frozenset(
 )
 
 
+def has_pattern(field: FieldDescriptor) -> bool:
+    """Whether not every text will do, though it need not be an id."""
+    return "pattern" in ASKED.get(field.full_name, {}) and not is_id(field)
+
+
 def is_id(field: FieldDescriptor) -> bool:
     return (ASKED.get(field.full_name) or ASKED.get(field.name)) in (ID, _OPTIONAL_ID)
 
@@ -152,6 +157,7 @@ REPLACED: dict[str, tuple[str, Schema]] = {
 }
 # What members of a request go together.
 TOGETHER: dict[str, Schema] = {
+    "modelwire.v1.GoldenRows": {"allOf": [{"properties": {"dataset_id": {"type": "string"} | ID}, "required": ["dataset_id"]}]},
     "modelwire.v1.ValidateInputRequest": {
         "oneOf": [
             {
@@ -168,7 +174,7 @@ TOGETHER: dict[str, Schema] = {
                 "required": ["artifact_id", "historic", "future"],
             },
         ]
-    }
+    },
 }
 
 _DATA: Schema = {"anyOf": [{"$ref": PREFIX + "ArtifactData"}, {"description": "Whatever JSON was stored."}]}

@@ -7,7 +7,7 @@ from ..problems import CONTENT_TYPE, status_of
 from ..shapes import PROBLEM_PREFIX
 from ..tables import frame_fields
 from .comments import meaning, reasons_of
-from .constraints import is_id
+from .constraints import has_pattern, is_id
 from .schemas import PREFIX, Schema
 
 # What any call may fail with, whatever it does.
@@ -80,10 +80,10 @@ def failures(method: Method) -> dict[str, Schema]:
 
 def _of_requests(method: Method) -> Iterator[tuple[int, str]]:
     """What can be wrong with a request before it is one of the contract."""
-    elsewhere = [field for field in method.request.fields if field.name in method.template.fields] + list(method.query_fields)
-    if any(map(is_id, elsewhere)):
+    in_path = [field for field in method.request.fields if field.name in method.template.fields]
+    if any(map(is_id, [*in_path, *method.query_fields])):
         yield 400, "`INVALID_ID`: an id in path or query is not a ULID"
-    if method.body or method.query_fields:
+    if method.body or method.query_fields or any(map(has_pattern, in_path)):
         yield 422, "the request is not what is described here; `errors` says where"
     if method.body:
         yield 413, "the body is too large"
