@@ -150,7 +150,9 @@ class ArtifactInput(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     role: _builtins.str
-    """What it was used as: `config`, `job`, `model`, `data`, `historic`, `future`, `geo`."""
+    """What it was used as: `config`, `job`, `model`, `data`, `historic`, `future`, `geo`; `compiled` is the compiled form that belongs to a
+    model.
+    """
     id: _builtins.str
     """The id of the config, job or artifact. Empty for input that was sent along and is not an artifact."""
     digest: _builtins.str

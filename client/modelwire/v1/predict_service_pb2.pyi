@@ -375,6 +375,7 @@ class SubmitPredictionRequest(_message.Message):
     PREDICTION_ID_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     ERRORS_IN_JOB_FIELD_NUMBER: _builtins.int
+    SCHEMA_POLICY_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """The model: the id of a trained-model artifact, or a registered model as in PredictRequest, which is looked up now. Required."""
     request_id: _builtins.str
@@ -387,6 +388,8 @@ class SubmitPredictionRequest(_message.Message):
     """What is wrong with a well-formed prediction - an unknown model, missing columns, a horizon out of bounds - fails its job instead
     of this call: for callers that look only at the job, as those of the REST API do.
     """
+    schema_policy: Global___SchemaPolicy.ValueType
+    """How `future` is held against the columns that the model was trained on. Unset means the server's setting."""
     @_builtins.property
     def historic(self) -> _frame_pb2.Frame:
         """What is known of the past. Required, may have zero rows."""
@@ -425,10 +428,11 @@ class SubmitPredictionRequest(_message.Message):
         prediction_id: _builtins.str = ...,
         priority: _builtins.int = ...,
         errors_in_job: _builtins.bool = ...,
+        schema_policy: Global___SchemaPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["future", b"future", "geo", b"geo", "historic", b"historic", "run_info", b"run_info", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "errors_in_job", b"errors_in_job", "future", b"future", "geo", b"geo", "historic", b"historic", "prediction_id", b"prediction_id", "priority", b"priority", "request_id", b"request_id", "run_info", b"run_info", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "errors_in_job", b"errors_in_job", "future", b"future", "geo", b"geo", "historic", b"historic", "prediction_id", b"prediction_id", "priority", b"priority", "request_id", b"request_id", "run_info", b"run_info", "schema_policy", b"schema_policy", "tags", b"tags", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -139,9 +139,16 @@ def fill_timing(timing: pb.PredictTiming, predicted: Predicted, total_seconds: f
 def told_in_trailer(answer: pb.PredictResponse) -> tuple[tuple[str, str], ...]:
     """What an answer says of its making, for those who look at metadata only."""
     timing = answer.timing
-    spent = f"queue;dur={timing.queue_us / 1e3}, compute;dur={timing.compute_us / 1e3}, total;dur={timing.total_us / 1e3}"
-    model = ("modelwire-model", answer.model_id), ("modelwire-engine", answer.engine), ("modelwire-timing", spent)
-    return (*model, ("modelwire-model-version", answer.model_version)) if answer.model_version else model
+    times = (timing.queue_us, timing.compute_us, timing.total_us)
+    return trailer_of(answer.model_id, answer.model_version, answer.engine, times)
+
+
+def trailer_of(model_id: str, version: str, engine: str, times: tuple[int, int, int]) -> tuple[tuple[str, str], ...]:
+    """What made an answer, and how many microseconds it waited, was computed and took in all."""
+    queue, compute, total = times
+    spent = f"queue;dur={queue / 1e3}, compute;dur={compute / 1e3}, total;dur={total / 1e3}"
+    model = ("modelwire-model", model_id), ("modelwire-engine", engine), ("modelwire-timing", spent)
+    return (*model, ("modelwire-model-version", version)) if version else model
 
 
 def model_of(request: pb.PredictRequest) -> str:
@@ -163,7 +170,10 @@ def order_fields(request: pb.SubmitPredictionRequest, *, streamed: bool = False)
         "priority": findings.priority(request.priority),
         "prediction_id": findings.optional_id("prediction_id", request.prediction_id),
         "errors_in_job": request.errors_in_job,
+        "schema_policy": POLICIES.get(request.schema_policy, ""),
     }
+    if request.schema_policy not in POLICIES:
+        findings.add("schema_policy", "must be one of SchemaPolicy's values")
     if streamed:
         findings.absent(request, "historic", "future", "geo", why=IN_CHUNKS)
     findings.settle()

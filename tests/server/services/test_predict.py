@@ -160,3 +160,15 @@ def test_a_job_for_what_is_no_model(run: Any, refusal: Any) -> None:
         assert (found.code, found.reason, found.metadata["type"]) == ("FAILED_PRECONDITION", "NOT_A_MODEL", "note")
 
     run(scenario)
+
+
+def test_a_job_is_held_against_the_policy_that_was_asked_for(run: Any, refusal: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        model, future = await edge.model(), arrow(x=[1])
+        request = pb.SubmitPredictionRequest(artifact_id=model, historic=future, future=future, schema_policy=pb.SCHEMA_POLICY_OFF)
+        made = await edge.predictions.SubmitPrediction(request)
+        assert (await edge.domain.jobs.get(made.job_id)).input["schema_policy"] == "off"
+        request.schema_policy = 9  # type: ignore[assignment]
+        assert (await refusal(edge.predictions.SubmitPrediction(request))).fields == ["schema_policy"]
+
+    run(scenario)
