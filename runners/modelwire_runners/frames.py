@@ -156,7 +156,7 @@ def to_columns(result: Any) -> Columns | None:
 
 
 def _is_plain(values: Any) -> bool:
-    return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "fiu" and values.dtype in _PLAIN
+    return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype in _PLAIN
 
 
 def _columns_of(table: pa.Table) -> Columns | None:

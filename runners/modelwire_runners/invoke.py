@@ -112,7 +112,7 @@ def parse(runner: Runner, config: dict[str, Any]) -> Any:
 
 
 class ParsedConfig:
-    """A config that was parsed once. Each call gets a copy of its own, which it may change."""
+    """A config that was parsed once. Each call gets one of its own, which it may change."""
 
     def __init__(self, runner: Runner, config: dict[str, Any]) -> None:
         self._config = parsed = parse(runner, config)
@@ -121,7 +121,14 @@ class ParsedConfig:
             name for name, value in own.items() if type(value) is list and all(isinstance(one, _IMMUTABLE) for one in value)
         ]
         rest = [value for name, value in own.items() if name not in self._lists]
+        self._shared = parsed.model_copy(deep=True)
         self._is_flat = parsed.__pydantic_private__ is None and all(isinstance(value, _IMMUTABLE) for value in [*rest, *others])
+
+    def unchanged(self) -> Any:
+        """For calls of which each is over before the next one begins: the same object until one of them changes it."""
+        if self._shared != self._config:
+            self._shared = self.copy()
+        return self._shared
 
     def copy(self) -> Any:
         if not self._is_flat:

@@ -18,10 +18,11 @@ from .gateway.pages import pages
 from .gateway.predictor_routes import predictor_routes, predictors_summary
 from .gateway.system import Check
 from .gateway.transcoding import Transcoder
+from .interceptors.around import Surrounded
 from .listening import HttpServer, bind, has_connections, stop_listening
 from .metrics import MetricsText, ServerMetrics
 from .services.health import Health
-from .services.registration import Domain, add_services, server_interceptors, server_options
+from .services.registration import Domain, add_services, around_calls, server_options
 from .settings import Settings
 
 # So often must nobody be connected any more, so many seconds apart.
@@ -73,14 +74,13 @@ async def open_front(
 ) -> Front:
     """Opens the ports of the settings for the services of a domain; `http_socket` listens already, if it is given. Calls are counted in
     `metrics`; `page` is what is shown of them, if that is not all. Raises StartError."""
+    surrounded = Surrounded(around_calls(settings, metrics))
     server = grpc.aio.server(
-        interceptors=server_interceptors(settings, metrics),
-        options=server_options(settings),
-        maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+        handlers=[surrounded], options=server_options(settings), maximum_concurrent_rpcs=settings.max_concurrent_rpcs
     )
-    services = Registered(server)
+    services = Registered(surrounded)
     health = await add_services(services, domain, settings=settings, metrics=metrics)
-    calls = InsideCalls(services.handlers, server_interceptors(settings, metrics))
+    calls = InsideCalls(services.handlers, [around_calls(settings, metrics)])
     grpc_port = bind(server, settings)
     options = options_of(settings)
     app = http_app(

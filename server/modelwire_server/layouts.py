@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,9 +31,7 @@ _LENGTH = struct.Struct("<i")
 _END = _CONTINUATION + bytes(4)
 _LIMITS = MessageLimits(metadata=LARGEST_PREFIX, batch=1 << 62, buffers=LARGEST_PREFIX)
 _FLOAT = np.dtype("<f8")
-_NUMPY = {
-    pa.from_numpy_dtype(kind): np.dtype(kind) for kind in ("<f8", "<f4", "<i8", "<i4", "<i2", "i1", "<u8", "<u4", "<u2", "u1")
-}
+NUMPY = {pa.from_numpy_dtype(kind): np.dtype(kind) for kind in ("<f8", "<f4", "<i8", "<i4", "<i2", "i1", "<u8", "<u4", "<u2", "u1")}
 
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
@@ -91,6 +89,9 @@ class PlainFrame:
     @property
     def num_rows(self) -> int:
         return self.layout.rows
+
+    def of_width(self, width: int | None) -> Self:
+        return type(self)(self.data, self.layout, width)
 
     def table(self) -> pa.Table:
         return pa.ipc.open_stream(self.data).read_all()
@@ -175,7 +176,7 @@ def _layout_of(data: bytes, body: range, table: pa.Table) -> Layout | None:
         return None
     first, places = pa.py_buffer(data).address, []
     for column in table.columns:
-        kind = _NUMPY.get(column.type)
+        kind = NUMPY.get(column.type)
         if kind is None or column.num_chunks != 1 or column.chunk(0).offset:
             return None
         validity, values = column.chunk(0).buffers()
@@ -186,10 +187,11 @@ def _layout_of(data: bytes, body: range, table: pa.Table) -> Layout | None:
         if at < body.start or at + table.num_rows * kind.itemsize > body.stop:
             return None
         places.append((kind, at))
-    return Layout(table.schema, table.num_rows, len(data), data[body.stop :], tuple(places), _strides(places))
+    return Layout(table.schema, table.num_rows, len(data), data[body.stop :], tuple(places), strides_of(places))
 
 
-def _strides(places: list[tuple[np.dtype[Any], int]]) -> tuple[int, int] | None:
+def strides_of(places: list[tuple[np.dtype[Any], int]]) -> tuple[int, int] | None:
+    """The strides of a matrix whose columns lie there; None where they are no matrix."""
     steps = {after - before for (_, before), (_, after) in pairwise(places)}
     if len(steps) > 1 or any(kind != _FLOAT for kind, _ in places):
         return None

@@ -10,6 +10,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from .inference.predictor import Predicted
+from .tallies import Tallies, Tally
 from .upkeep.rounds import Stored
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -41,20 +42,21 @@ class ServerMetrics:
             "modelwire_calls_handled", "Calls that ended, by status code.", (*call, "code"), registry=registry
         )
         self.calls_in_flight = Gauge("modelwire_calls_in_flight", "Calls under way.", call, registry=registry)
-        self.call_seconds = Histogram(
+        self.call_seconds = Tallies(
             "modelwire_call_seconds", "How long calls took.", call, buckets=_CALL_BUCKETS, registry=registry
         )
-        self.predict_seconds = Histogram(
+        self._predict_seconds = Tallies(
             "modelwire_predict_seconds",
             "How long synchronous predictions took, without reading and writing frames.",
+            (),
             buckets=_CALL_BUCKETS,
             registry=registry,
-        )
+        ).labels()
         self._predict_queue = _of_models("queue_seconds", "How long predictions waited for their turn with the model.", registry)
         self._predict_compute = _of_models("compute_seconds", "How long models computed predictions.", registry)
         self._predict_total = _of_models("total_seconds", "How long predictions took, from request to answer.", registry)
         self._told_models = told_models
-        self._of_models: dict[tuple[str, str], tuple[Histogram, Histogram, Histogram]] = {}
+        self._of_models: dict[tuple[str, str], tuple[Tally, Tally, Tally]] = {}
         self.model_load_seconds = Histogram(
             "modelwire_model_load_seconds",
             "How long it took to load models into memory.",
@@ -80,9 +82,9 @@ class ServerMetrics:
         queue.observe(predicted.queue_seconds)
         compute.observe(predicted.compute_seconds)
         total.observe(total_seconds)
-        self.predict_seconds.observe(predicted.queue_seconds + predicted.compute_seconds)
+        self._predict_seconds.observe(predicted.queue_seconds + predicted.compute_seconds)
 
-    def _histograms(self, model: str, engine: str) -> tuple[Histogram, Histogram, Histogram]:
+    def _histograms(self, model: str, engine: str) -> tuple[Tally, Tally, Tally]:
         known = {model for model, _ in self._of_models}
         if model not in known and len(known - {OTHER}) >= self._told_models:
             model = OTHER
@@ -127,5 +129,5 @@ class ServerMetrics:
         self._blob_bytes.set(stored.blobs.bytes)
 
 
-def _of_models(name: str, help: str, registry: CollectorRegistry) -> Histogram:
-    return Histogram(f"modelwire_predict_{name}", help, ("model", "engine"), buckets=_PREDICT_BUCKETS, registry=registry)
+def _of_models(name: str, help: str, registry: CollectorRegistry) -> Tallies:
+    return Tallies(f"modelwire_predict_{name}", help, ("model", "engine"), buckets=_PREDICT_BUCKETS, registry=registry)

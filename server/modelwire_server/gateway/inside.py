@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
+from ..interceptors.around import Surrounded
 from .calls import CallFailed, Requests, Sending, Sent
 from .methods import call_path
 
@@ -20,7 +21,7 @@ SHUTTING_DOWN = "the server is shutting down"
 class Registered:
     """Stands for a server where services are registered: it passes them on, and keeps their handlers for calls from inside."""
 
-    def __init__(self, server: grpc.aio.Server) -> None:
+    def __init__(self, server: grpc.aio.Server | Surrounded) -> None:
         self._server = cast("Any", server)
         self.handlers: dict[str, Handler] = {}
 

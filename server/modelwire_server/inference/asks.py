@@ -16,7 +16,7 @@ from modelwire_runners.frames import Columns, Frame, Matrix
 from ..errors import DeadlineExceeded
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class Predicted:
     """Predictions, which model and engine computed them, and how long they waited and were computed. `answer` is columns of numbers by
     name, or a table of anything; `version` is the model's name and version, if it was asked for by name."""

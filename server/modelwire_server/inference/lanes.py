@@ -102,9 +102,7 @@ class Lane:
             return await self._await_runner(ask)
         seconds = self._seconds_inline(ask.future.num_rows)
         if seconds is not None and not self._line and (self._open <= 1 or ask.group is None or seconds < TRIVIAL):
-            (outcome,), taken = self._compute([ask])
-            self._cost.observe(ask.future.num_rows, taken)
-            return _unwrapped(outcome)
+            return self._compute_now(ask)
         self._admit(ask)
         ask.outcome = asyncio.get_running_loop().create_future()
         self._line.add(ask)
@@ -185,12 +183,25 @@ class Lane:
         if self._line:
             self._begin()
 
+    def _compute_now(self, ask: Ask) -> Predicted:
+        """_compute() for one ask that need not wait, on the event loop."""
+        began, fallen_back = time.perf_counter(), fallbacks.count
+        try:
+            answer = self._called(ask, ask.future, self._parsed(ask.horizon).unchanged())
+        except (Exception, SystemExit) as error:
+            self._cost.observe(ask.future.num_rows, time.perf_counter() - began)
+            raise _as_ours(error) from error
+        seconds = time.perf_counter() - began
+        self._cost.observe(ask.future.num_rows, seconds)
+        engine = self._engine if fallbacks.count == fallen_back else RUNNER
+        return self._predicted(answer, engine, began - ask.since, seconds)
+
     def _compute(self, asks: Sequence[Ask]) -> tuple[list[Outcome], float]:
         """The outcome of each ask, and how long the call took. Asks that cannot be answered together are answered one by one."""
         began, first, fallen_back = time.perf_counter(), asks[0], fallbacks.count
         future = first.future if len(asks) == 1 else Joined([ask.future for ask in asks])
         try:
-            answer = self._called(first, future)
+            answer = self._called(first, future, self._parsed(first.horizon).copy())
         except (Exception, SystemExit) as error:
             if len(asks) > 1:
                 alone = [self._compute([ask]) for ask in asks]
@@ -203,9 +214,9 @@ class Lane:
             self._predicted(answer, engine, began - ask.since, seconds) for ask, answer in zip(asks, answers, strict=True)
         ], seconds
 
-    def _called(self, ask: Ask, future: Any) -> Columns | pa.Table:
+    def _called(self, ask: Ask, future: Any, config: Any) -> Columns | pa.Table:
         context = RunContext(run_info=ask.run_info) if self.call.wants_context else None
-        result = self.call.run(self._parsed(ask.horizon), self._model, ask.historic, future, ask.geo, context)
+        result = self.call.run(config, self._model, ask.historic, future, ask.geo, context)
         return answer_of(self._runner, result, future.num_rows)
 
     async def _await_runner(self, ask: Ask) -> Predicted:
@@ -214,7 +225,7 @@ class Lane:
             raise Overloaded(f"{self._open} predictions are under way already", limit=self._rules.max_waiting)
         began, context, fallen_back = time.perf_counter(), RunContext(run_info=ask.run_info), fallbacks.count
         try:
-            result = await self.call.arun(self._parsed(ask.horizon), self._model, ask.historic, ask.future, ask.geo, context)
+            result = await self.call.arun(self._parsed(ask.horizon).copy(), self._model, ask.historic, ask.future, ask.geo, context)
             answer = answer_of(self._runner, result, ask.future.num_rows)
         except Exception as error:
             raise _as_ours(error) from error
@@ -230,14 +241,13 @@ class Lane:
             compute_seconds=compute_seconds,
         )
 
-    def _parsed(self, horizon: int) -> Any:
-        """A config of its own for a call."""
+    def _parsed(self, horizon: int) -> ParsedConfig:
         parsed = self._configs.get(horizon)
         if parsed is None:
             if len(self._configs) >= _MOST_CONFIGS:
                 self._configs.clear()
             parsed = self._configs[horizon] = ParsedConfig(self._runner, {**self._config, "prediction_periods": horizon})
-        return parsed.copy()
+        return parsed
 
 
 def _rows(asks: Sequence[Ask]) -> int:
@@ -253,12 +263,6 @@ def _tell(asks: Sequence[Ask], outcomes: Sequence[Outcome]) -> None:
             ask.outcome.set_result(outcome)
         else:
             ask.outcome.set_exception(outcome)
-
-
-def _unwrapped(outcome: Outcome) -> Predicted:
-    if isinstance(outcome, Predicted):
-        return outcome
-    raise outcome
 
 
 def _as_ours(error: BaseException) -> ModelwireError:

@@ -50,9 +50,9 @@ class LoadedModel:
     """A model ready to predict.
 
     `engines` are the objects that the runner's predict function may be given as the model, by name and the best first; they differ in
-    speed only. `lanes` is where each engine computes, `fits` what is known of the frames that came. `signature` is what its training
-    knew of its columns; models of earlier versions have none. `size` is what it takes in memory, in bytes, as far as its stored content
-    tells.
+    speed only. `signature` is what its training knew of its columns; models of earlier versions have none. `size` is what it takes in
+    memory, in bytes, as far as its stored content tells. `lanes` are where each engine computes, and `fits` is what is known of the
+    layouts of frames that came: both go when the model goes.
     """
 
     artifact_id: str

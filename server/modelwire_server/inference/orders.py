@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -19,7 +19,7 @@ from .models import LoadedModel
 WhenSent = Callable[[Callable[..., None]], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(eq=False, slots=True, kw_only=True)
 class PredictOrder:
     """A prediction to be answered at once. `historic` defaults to an empty frame with the columns of `future`.
 
@@ -35,11 +35,10 @@ class PredictOrder:
     run_info: dict[str, Any] = field(default_factory=dict)
     schema_policy: str = ""
     engine: str = ""
-    when_sent: WhenSent | None = field(default=None, compare=False, repr=False)
+    when_sent: WhenSent | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
+class Fitted(NamedTuple):
     """An order as the model takes it. Orders of one `group`, if it is not None, may share a call."""
 
     future: Frame
@@ -72,7 +71,7 @@ class Fitting:
         fit = model.fits.get((future.layout, order.schema_policy))
         if fit is None and (fit := self._fit(model, order, future)) is None:
             return self._fitted(model, order)
-        return Fitted(PlainFrame(future.data, future.layout, fit.width), fit.nothing, fit.horizon, fit.group)
+        return Fitted(future.of_width(fit.width), fit.nothing, fit.horizon, fit.group)
 
     def _fit(self, model: LoadedModel, order: PredictOrder, future: PlainFrame) -> Fit | None:
         """What holds for all frames of this layout; None if something is to be done with each. Raises as fitted() does."""

@@ -1,7 +1,7 @@
 """Code around every call, whatever its shape: unary or streaming, either way."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
@@ -54,10 +54,11 @@ class AroundCalls(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:  # grpc answers UNIMPLEMENTED; a stranger's path is not to be remembered
             return None
-        self._handlers[path] = self._surround(path, handler)
+        self._handlers[path] = self.surround(path, handler)
         return self._handlers[path]
 
-    def _surround(self, path: str, handler: Any) -> Any:
+    def surround(self, path: str, handler: Any) -> Any:
+        """The handler of a method with the code around it."""
         service, _, name = path.removeprefix("/").partition("/")
         method = Method(service, name, handler.request_streaming or handler.response_streaming)
         shape = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
@@ -68,6 +69,30 @@ class AroundCalls(grpc.aio.ServerInterceptor):
             act = around(method, act)
         make = getattr(grpc, f"{shape}_rpc_method_handler")
         return make(act, None if decode else handler.request_deserializer, handler.response_serializer)
+
+
+class Surrounded(grpc.GenericRpcHandler):
+    """The handlers of a server, with code around their calls: what an interceptor does, without the chain of coroutines that grpc runs
+    through at every call to ask its interceptors again."""
+
+    def __init__(self, around: AroundCalls) -> None:
+        self._around = around
+        self._plain: list[Any] = []
+        self._known: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
+        self._plain.extend(handlers)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        path = handler_call_details.method
+        return self._known.get(path) or self._found(path, handler_call_details)
+
+    def _found(self, path: str, details: grpc.HandlerCallDetails) -> Any:
+        """As grpc looks for handlers; a stranger's path is not remembered."""
+        for plain in self._plain:
+            if (handler := plain.service(details)) is not None:
+                return self._known.setdefault(path, self._around.surround(path, handler))
+        return None
 
 
 def _word(streaming: bool) -> str:

@@ -5,14 +5,14 @@ from typing import Any
 
 from ..metrics import ServerMetrics
 from .around import Act, Around, Context, Method
-from .outcome import code_of
+from .outcome import OK, code_of
 
 
 def count_calls(metrics: ServerMetrics) -> Around:
     def around(method: Method, act: Act) -> Act:
         labels = (method.service, method.name)
         started, in_flight = metrics.calls_started.labels(*labels), metrics.calls_in_flight.labels(*labels)
-        seconds = metrics.call_seconds.labels(*labels)
+        seconds, went_well = metrics.call_seconds.labels(*labels), metrics.calls_handled.labels(*labels, OK)
 
         async def counted(request: Any, context: Context) -> Any:
             started.inc()
@@ -25,7 +25,8 @@ def count_calls(metrics: ServerMetrics) -> Around:
                 raise
             finally:
                 in_flight.dec()
-                metrics.calls_handled.labels(*labels, code_of(context, failure)).inc()
+                code = code_of(context, failure)
+                (went_well if code == OK else metrics.calls_handled.labels(*labels, code)).inc()
                 seconds.observe(time.perf_counter() - began)
 
         return counted

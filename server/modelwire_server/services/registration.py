@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from modelwire.v1 import (
@@ -92,9 +91,9 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
     ]
 
 
-def server_interceptors(settings: Settings, metrics: ServerMetrics) -> list[grpc.aio.ServerInterceptor]:
+def around_calls(settings: Settings, metrics: ServerMetrics) -> AroundCalls:
     """What surrounds every call. Logs and metrics are outside, so that they see the status that errors became."""
-    return [AroundCalls(log_calls, count_calls(metrics), errors_to_statuses, deadlines(settings.default_deadline))]
+    return AroundCalls(log_calls, count_calls(metrics), errors_to_statuses, deadlines(settings.default_deadline))
 
 
 def probes_of(predictors: PredictorDesk) -> dict[str, Probe]:

@@ -17,7 +17,7 @@ from modelwire_server.gateway.calls import CallFailed, Calls, Sending
 from modelwire_server.gateway.inside import InsideCalls, Registered
 from modelwire_server.gateway.remote import RemoteCalls
 from modelwire_server.metrics import ServerMetrics
-from modelwire_server.services.registration import server_interceptors
+from modelwire_server.services.registration import around_calls
 from modelwire_server.settings import Settings
 
 Struct = struct_pb2.Struct
@@ -114,7 +114,7 @@ def handlers(cage: Cage) -> dict[str, Any]:
 @asynccontextmanager
 async def calling(kind: str, cage: Cage) -> AsyncIterator[Calls]:
     settings, metrics = Settings(), ServerMetrics()
-    server = grpc.aio.server(interceptors=server_interceptors(settings, metrics))
+    server = grpc.aio.server(interceptors=[around_calls(settings, metrics)])
     registered = Registered(server)
     found = handlers(cage)
     registered.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Parrot", found),))
@@ -123,7 +123,7 @@ async def calling(kind: str, cage: Cage) -> AsyncIterator[Calls]:
     await server.start()
     try:
         if kind == "inside":
-            yield InsideCalls(registered.handlers, server_interceptors(settings, metrics))
+            yield InsideCalls(registered.handlers, [around_calls(settings, metrics)])
         else:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 yield RemoteCalls(channel)

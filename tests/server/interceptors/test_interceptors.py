@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from modelwire_server.deadline import remaining
 from modelwire_server.errors import ArtifactNotFound, FieldViolation, InvalidConfig, InvalidField, ModelwireError, Overloaded
-from modelwire_server.interceptors.around import Act, Around, AroundCalls, Context, Method
+from modelwire_server.interceptors.around import Act, Around, AroundCalls, Context, Method, Surrounded
 from modelwire_server.interceptors.deadlines import deadlines
 from modelwire_server.interceptors.errors import errors_to_statuses
 from modelwire_server.interceptors.logs import log_calls
@@ -58,11 +58,12 @@ def handler_of(shape: str, behave: Behaviour) -> Any:
 
 
 @asynccontextmanager
-async def serving(behave: Behaviour, *interceptors: Any) -> AsyncIterator[grpc.aio.Channel]:
-    server = grpc.aio.server(interceptors=interceptors)
+async def serving(behave: Behaviour, around: AroundCalls, *, as_interceptor: bool = False) -> AsyncIterator[grpc.aio.Channel]:
+    surrounded = Surrounded(around)
+    server = grpc.aio.server(interceptors=[around]) if as_interceptor else grpc.aio.server(handlers=[surrounded])
     handlers = {shape: handler_of(shape, behave) for shape in SHAPES}
-    server.add_registered_method_handlers(SERVICE, handlers)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    generic = grpc.method_handlers_generic_handler(SERVICE, handlers)
+    (server if as_interceptor else surrounded).add_generic_rpc_handlers((generic,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -96,8 +97,8 @@ def raising(error: Exception) -> Behaviour:
     return behave
 
 
-async def failure_of(behave: Behaviour, *interceptors: Any, shape: str = "unary_unary", **options: Any) -> grpc.aio.AioRpcError:
-    async with serving(behave, *interceptors) as channel:
+async def failure_of(behave: Behaviour, around: AroundCalls, shape: str = "unary_unary", **options: Any) -> grpc.aio.AioRpcError:
+    async with serving(behave, around) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call(channel, shape, **options)
     return caught.value
@@ -113,8 +114,9 @@ def details_of(error: Any, kind: Any) -> Any:
     return None
 
 
+@pytest.mark.parametrize("as_interceptor", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_arounds_begin_in_order_and_end_in_reverse(shape: str) -> None:
+def test_arounds_begin_in_order_and_end_in_reverse(shape: str, as_interceptor: bool) -> None:
     seen: list[str] = []
 
     def around(name: str) -> Around:
@@ -130,7 +132,7 @@ def test_arounds_begin_in_order_and_end_in_reverse(shape: str) -> None:
         return noting
 
     async def main() -> None:
-        async with serving(echo, AroundCalls(around("outer"), around("inner"))) as channel:
+        async with serving(echo, AroundCalls(around("outer"), around("inner")), as_interceptor=as_interceptor) as channel:
             assert (await call(channel, shape))[0] == "hello"
 
     asyncio.run(main())
@@ -138,10 +140,11 @@ def test_arounds_begin_in_order_and_end_in_reverse(shape: str) -> None:
     assert seen == [f"outer {path} {streams}", f"inner {path} {streams}", "/inner", "/outer"]
 
 
-def test_unknown_methods_stay_unimplemented_and_are_not_remembered() -> None:
+@pytest.mark.parametrize("as_interceptor", [False, True])
+def test_unknown_methods_stay_unimplemented_and_are_not_remembered(as_interceptor: bool) -> None:
     async def main() -> None:
         interceptor = AroundCalls()
-        async with serving(echo, interceptor) as channel:
+        async with serving(echo, interceptor, as_interceptor=as_interceptor) as channel:
             for number in range(3):
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await channel.unary_unary(f"/{SERVICE}/No{number}")(b"")

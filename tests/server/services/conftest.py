@@ -33,9 +33,11 @@ from modelwire_server.clock import new_id, now
 from modelwire_server.configs.catalog import ConfigCatalog
 from modelwire_server.database.engine import Database
 from modelwire_server.execution.local import LocalExecutor
+from modelwire_server.gateway.inside import Registered
 from modelwire_server.inference.models import ModelCache
 from modelwire_server.inference.predictor import Predictor
 from modelwire_server.inference.scripts import ScriptPredictor
+from modelwire_server.interceptors.around import Surrounded
 from modelwire_server.jobs.desk import JobDesk
 from modelwire_server.jobs.hub import JobHub
 from modelwire_server.jobs.submission import JobQueue
@@ -46,7 +48,7 @@ from modelwire_server.registry.following import Following
 from modelwire_server.registry.gatekeeper import Gatekeeper
 from modelwire_server.runners import RunnerRegistry
 from modelwire_server.services.health import Health
-from modelwire_server.services.registration import Domain, add_services, server_interceptors, server_options
+from modelwire_server.services.registration import Domain, add_services, around_calls, server_options
 from modelwire_server.settings import Settings
 from modelwire_server.training import Training
 from modelwire_server.validation import Validator
@@ -162,8 +164,9 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
         ),
         validator=Validator(runners=registry, configs=configs, tree=tree, models=models),
     )
-    server = grpc.aio.server(interceptors=server_interceptors(settings, metrics), options=server_options(settings))
-    health = await add_services(server, domain, settings=settings, metrics=metrics)
+    surrounded = Surrounded(around_calls(settings, metrics))
+    server = grpc.aio.server(handlers=[surrounded], options=server_options(settings))
+    health = await add_services(Registered(surrounded), domain, settings=settings, metrics=metrics)
     port = server.add_insecure_port("127.0.0.1:0")
     await following.start()
     await server.start()
