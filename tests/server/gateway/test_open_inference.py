@@ -193,8 +193,9 @@ def test_mistakes_are_told_by_the_name_of_the_tensor(rest: Any, model: str) -> N
 def test_parameters_are_heeded(rest: Any, model: str) -> None:
     path = f"/v2/models/{model}/infer"
     as_floats = [tensor("x", 1.5, datatype="FP64")]
-    assert "1.5" in refused(rest.post(path, {"inputs": as_floats}), 400)
-    answer = rest.post(path, {"inputs": as_floats, "parameters": {"schema_policy": "off"}})
+    strict = {"inputs": as_floats, "parameters": {"schema_policy": "strict"}}
+    assert "'x' was int64 in the training and is double here" in refused(rest.post(path, strict), 400)
+    answer = rest.post(path, {"inputs": as_floats, "parameters": {"schema_policy": "safe"}})
     assert answer.json["outputs"][1]["data"] == [3]
     for name, value, why in (
         ("schema_policy", "none", "parameters.schema_policy: is 'none', none of strict, safe, off"),

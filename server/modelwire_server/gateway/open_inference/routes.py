@@ -128,7 +128,7 @@ class _OverHttp:
         text, binary = await body_of(request, **limits)
         asked = await _asked(text, binary, *_named(request))
         answer = await self._call("ModelInfer", request, asked.message)
-        if answer.ByteSize() <= SMALL:
+        if sum(map(len, answer.raw_output_contents)) <= SMALL:
             return predictions(answer, asked)
         return await asyncio.to_thread(predictions, answer, asked)
 

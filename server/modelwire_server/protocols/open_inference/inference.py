@@ -2,24 +2,41 @@
 
 import asyncio
 import time
+from dataclasses import dataclass
+from math import prod
+from typing import cast
 
 from ...deadline import remaining, set_remaining
 from ...errors import DeadlineExceeded, ModelwireError
 from ...frames import FrameLimits
 from ...inference.models import LoadedModel
+from ...inference.orders import PredictOrder, WhenSent
 from ...inference.predictor import Predicted
 from ...interceptors.errors import status_of
 from ...metrics import ServerMetrics
-from ...prediction import Prediction, PredictOrder
+from ...prediction import Prediction
+from ...services.predict import trailer_of
+from .layouts import SMALL, TensorLayouts
 from .options import Options, options_of, refuse_shared_memory
-from .reading import table_of
 from .repository import Named, Repository
 from .statistics import Statistics
 from .v2 import open_inference_pb2 as pb
-from .writing import fill
+from .writing import fill, fill_numbers
 
-# Tensors up to this size are read and written on the event loop: handing them to a thread would take longer.
-SMALL = 128 * 1024
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A response, and what it was made of; it took `seconds` in all."""
+
+    response: pb.ModelInferResponse
+    predicted: Predicted
+    seconds: float
+
+    @property
+    def trailer(self) -> tuple[tuple[str, str], ...]:
+        found = self.predicted
+        times = tuple(round(seconds * 1e6) for seconds in (found.queue_seconds, found.compute_seconds, self.seconds))
+        return trailer_of(found.model_id, found.version, found.engine, cast("tuple[int, int, int]", times))
 
 
 class Inference:
@@ -36,24 +53,25 @@ class Inference:
         self._prediction = prediction
         self._statistics = statistics
         self._metrics = metrics
-        self._limits = limits
+        self._layouts = TensorLayouts(limits)
 
-    async def answer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
-        """Raises ModelNotFound, NotAModel, InvalidFrame, FrameTooLarge, InvalidField, and what Prediction.predict() raises."""
+    async def answer(self, request: pb.ModelInferRequest, when_sent: WhenSent | None = None) -> Answered:
+        """`when_sent` is as in PredictOrder. Raises ModelNotFound, NotAModel, InvalidFrame, FrameTooLarge, InvalidField, and what
+        Prediction.predict() raises."""
         leave = self._prediction.enter()
         try:
-            return await self._answer(request)
+            return await self._answer(request, when_sent)
         finally:
             leave()
 
-    async def _answer(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+    async def _answer(self, request: pb.ModelInferRequest, when_sent: WhenSent | None) -> Answered:
         began = time.perf_counter()
         named = await self._repository.named(request.model_name, request.model_version)
         model = await self._repository.loaded(named)
         counts = self._statistics.of(model.artifact_id)
         try:
             options = options_of(request.parameters)
-            order = await _order(request, model, options, self._limits)
+            order = await self._order(request, model, options, when_sent)
             ordered = time.perf_counter()
             predicted = await self._predicted(order, options.timeout)
             predicted_at = time.perf_counter()
@@ -62,45 +80,48 @@ class Inference:
             counts.failed(time.perf_counter() - began)
             raise
         ended = time.perf_counter()
+        self._metrics.predicted(predicted, ended - began)
         counts.answered(
             predicted, rows=order.future.num_rows, input=ordered - began, output=ended - predicted_at, total=ended - began
         )
-        return response
+        return Answered(response, predicted, ended - began)
 
     async def answer_in_stream(self, request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
         """The same, with what is wrong in the answer."""
         try:
-            return pb.ModelStreamInferResponse(infer_response=await self.answer(request))
+            return pb.ModelStreamInferResponse(infer_response=(await self.answer(request)).response)
         except Exception as error:
             failed = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
             return pb.ModelStreamInferResponse(error_message=status_of(error).message, infer_response=failed)
 
     async def _predicted(self, order: PredictOrder, timeout: float | None) -> Predicted:
-        with self._metrics.predict_seconds.time():
-            if timeout is None:
+        if timeout is None:
+            return await self._prediction.predict(order)
+        left = remaining()
+        set_remaining(timeout if left is None else min(left, timeout))
+        try:
+            async with asyncio.timeout(timeout):
                 return await self._prediction.predict(order)
-            left = remaining()
-            set_remaining(timeout if left is None else min(left, timeout))
-            try:
-                async with asyncio.timeout(timeout):
-                    return await self._prediction.predict(order)
-            except TimeoutError:
-                raise DeadlineExceeded(f"the prediction took longer than its timeout of {timeout:g} s", timeout=timeout) from None
+        except TimeoutError:
+            raise DeadlineExceeded(f"the prediction took longer than its timeout of {timeout:g} s", timeout=timeout) from None
 
-
-async def _order(request: pb.ModelInferRequest, model: LoadedModel, options: Options, limits: FrameLimits) -> PredictOrder:
-    """What is asked of the model."""
-    for wanted in request.outputs:
-        if wanted.parameters:
-            refuse_shared_memory(wanted)
-    arguments = (request, model.signature, limits)
-    return PredictOrder(
-        model=model.artifact_id,
-        future=await asyncio.to_thread(table_of, *arguments) if is_large(request) else table_of(*arguments),
-        run_info=options.run_info,
-        schema_policy=options.schema_policy,
-        engine=options.engine,
-    )
+    async def _order(
+        self, request: pb.ModelInferRequest, model: LoadedModel, options: Options, when_sent: WhenSent | None
+    ) -> PredictOrder:
+        """What is asked of the model."""
+        for wanted in request.outputs:
+            if wanted.parameters:
+                refuse_shared_memory(wanted)
+        arguments = (request, model.signature)
+        read = self._layouts.frame_of
+        return PredictOrder(
+            model=model.artifact_id,
+            future=await asyncio.to_thread(read, *arguments) if is_large(request) else read(*arguments),
+            run_info=options.run_info,
+            schema_policy=options.schema_policy,
+            engine=options.engine,
+            when_sent=when_sent,
+        )
 
 
 async def _response(request: pb.ModelInferRequest, named: Named, predicted: Predicted, options: Options) -> pb.ModelInferResponse:
@@ -111,12 +132,18 @@ async def _response(request: pb.ModelInferRequest, named: Named, predicted: Pred
         response.parameters["triton_final_response"].bool_param = True
     raw = options.raw if options.raw is not None else len(request.raw_input_contents) > 0
     wanted = [output.name for output in request.outputs]
-    if predicted.table.nbytes > SMALL:
-        await asyncio.to_thread(fill, response, predicted.table, wanted, raw=raw)
+    answer = predicted.answer
+    if isinstance(answer, dict):
+        fill_numbers(response, answer, wanted, raw=raw)
+    elif answer.nbytes > SMALL:
+        await asyncio.to_thread(fill, response, answer, wanted, raw=raw)
     else:
-        fill(response, predicted.table, wanted, raw=raw)
+        fill(response, answer, wanted, raw=raw)
     return response
 
 
 def is_large(request: pb.ModelInferRequest) -> bool:
-    return request.ByteSize() > SMALL
+    """Asking a message for its size would write it down."""
+    if raw := request.raw_input_contents:
+        return sum(map(len, raw)) > SMALL
+    return any(prod(tensor.shape) > SMALL // 8 for tensor in request.inputs)

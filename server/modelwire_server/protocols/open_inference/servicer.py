@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Any, cast
 
 from modelwire import __version__
 
@@ -71,7 +72,9 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):
         return pb.RepositoryModelUnloadResponse()
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
-        return await self._inference.answer(request)
+        answered = await self._inference.answer(request, cast("Any", context).add_done_callback)
+        context.set_trailing_metadata((*(context.trailing_metadata() or ()), *answered.trailer))
+        return answered.response
 
     async def ModelStreamInfer(
         self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context

@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from modelwire_runners.frames import Columns
+
 from ...errors import FieldViolation, InvalidField
 from .byte_strings import pack
-from .datatypes import BYTES, Datatype, datatype_of
+from .datatypes import BYTES, DATATYPES, Datatype, datatype_of
 from .v2 import open_inference_pb2 as pb
+
+_BY_NUMPY = {one.dtype: one for one in DATATYPES.values() if one.dtype is not None}
 
 
 def fill(response: pb.ModelInferResponse, table: pa.Table, wanted: Sequence[str], *, raw: bool) -> None:
@@ -30,10 +34,23 @@ def fill(response: pb.ModelInferResponse, table: pa.Table, wanted: Sequence[str]
             getattr(tensor.contents, datatype.contents).extend(_listed(name, values, datatype))
 
 
+def fill_numbers(response: pb.ModelInferResponse, columns: Columns, wanted: Sequence[str], *, raw: bool) -> None:
+    """The same for columns of numbers without gaps."""
+    for name in wanted or columns:
+        if name not in columns:
+            raise _not_there(name, columns)
+        array = columns[name]
+        datatype = _BY_NUMPY[array.dtype]
+        tensor = response.outputs.add(name=name, datatype=datatype.name, shape=array.shape)
+        if raw:
+            response.raw_output_contents.append(array.tobytes())
+        else:
+            getattr(tensor.contents, datatype.contents).extend(array.tolist())
+
+
 def _column(table: pa.Table, name: str) -> pa.Array:
     if name not in table.column_names:
-        has = ", ".join(table.column_names[:50])
-        raise _wrong(f"there is no output {name[:100]!r}; the predictions have: {has}")
+        raise _not_there(name, table.column_names)
     column = table.column(name)
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
@@ -84,6 +101,10 @@ def _written(array: pa.Array) -> list[bytes]:
         return [value.isoformat().encode() for value in array.to_pylist()]
     values: list[bytes] = array.cast(pa.large_binary()).to_pylist()
     return values
+
+
+def _not_there(name: str, names: Iterable[str]) -> InvalidField:
+    return _wrong(f"there is no output {name[:100]!r}; the predictions have: {', '.join(list(names)[:50])}")
 
 
 def _wrong(text: str) -> InvalidField:
