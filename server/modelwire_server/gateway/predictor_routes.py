@@ -24,7 +24,7 @@ from .rendering import Renderer, to_json
 from .sending import sending_of
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["PredictorService"]
-_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name["Check"]
+_HEALTH: Any = health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name["Check"]
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 # How callers name the predictor: in the query, or in the body.
 _IN_QUERY, _IN_BODY = "model", "predictor"
@@ -185,8 +185,20 @@ class _Plain:
             wrong = violations_of(error)
             if error.code is not grpc.StatusCode.INVALID_ARGUMENT or not wrong:
                 raise
-            entries = [_wrong(kind, ["body", "payload", *place[1:]], text, body["payload"]) for place, kind, text in wrong]
+            entries = [
+                _wrong(kind, ["body", "payload", *place[1:]], text, _at(body["payload"], place[1:])) for place, kind, text in wrong
+            ]
             raise InvalidRequest(entries) from None
+
+
+def _at(payload: Any, place: list[str | int]) -> Any:
+    """What stands at a place; nothing where something is missing."""
+    try:
+        for part in place:
+            payload = payload[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return payload
 
 
 def _named(request: Request) -> str:

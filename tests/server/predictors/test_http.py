@@ -85,7 +85,7 @@ def test_every_request_is_held_against_the_schema_422_with_path(server: Any, por
     assert status == 422
     (entry,) = problem["errors"]
     assert entry["loc"] == ["body", "payload", "items", 1, "x"]
-    assert (entry["type"], entry["msg"]) == ("type", "'a' is not of type 'integer'")
+    assert (entry["type"], entry["msg"], entry["input"]) == ("type", "'a' is not of type 'integer'", "a")
     status, problem = server.ask("POST", "/api/v1/predictors/strict/$predict", {"data": wrong}, port=port)
     assert (status, problem["reason"]) == (422, "INVALID_PAYLOAD")
     assert problem["errors"] == [

@@ -91,14 +91,14 @@ def _of_one(names: Sequence[str], examples: dict[str, Any]) -> dict[str, Schema]
     model = {"name": "model", "in": "query", "required": True, "description": "The predictor's name.", "schema": known}
     asked = {"parameters": [model | {"example": names[0]}]}
     unknown = {"400": _problem("There is no such predictor."), "422": _problem("The name is missing.", "ValidationProblem")}
-    questions = {
+    questions: dict[str, tuple[str, str, Schema]] = {
         "/health/ready/": ("GetHealthReady", "Tells whether a predictor works", _TEXT),
         "/version/": ("GetVersion", "Tells the version of a predictor", _TEXT),
         "/creation_time/": ("GetCreationTime", "Tells when a predictor was made", _TEXT),
         "/predict_schema/": ("GetPredictSchema", "Returns the JSON Schema of what a predictor takes", {"type": "object"}),
         "/score_schema/": ("GetScoreSchema", "Returns the JSON Schema of what it is scored with", {"type": "object"}),
     }
-    gets = {
+    gets: dict[str, Schema] = {
         path: {"get": _operation(name, summary, _ok(f"{summary}.", schema) | unknown) | asked}
         for path, (name, summary, schema) in questions.items()
     }
