@@ -31,7 +31,7 @@ from .stream_messages import end_part, error_part, predictions_part
 EARLY = "must come before `future`, which is predicted as it arrives"
 # So many pieces are predicted, or wait for their answers to be taken.
 AT_ONCE = 2
-# Once it has begun, a prediction waits so many seconds for a busy model before it asks again.
+# So many seconds are waited for a busy model before it is asked again.
 PATIENCE = 0.05
 
 

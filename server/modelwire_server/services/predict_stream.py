@@ -10,10 +10,11 @@ from typing import Any
 
 from modelwire.v1 import predict_service_pb2 as pb
 
+from ..errors import Overloaded
 from ..frames import FrameLimits
 from ..interceptors.errors import status_of
 from ..prediction import Prediction
-from .chunked import Chunked
+from .chunked import PATIENCE, Chunked
 from .receiving import LARGEST_CHUNK, out_of_order
 from .stream_answers import Answers, Reply
 from .stream_messages import Part, error_part, read_part, whole_part
@@ -122,8 +123,18 @@ class PredictStream:
 
     async def _whole(self, part: Part, reply: Reply) -> None:
         try:
-            response = await self._answer(part.content)
+            response = await self._in_turn(part.content)
         except Exception as error:
             reply.end(error_part(part.call, status_of(error)))
         else:
             reply.end(whole_part(part.call, response.SerializeToString()))
+
+    async def _in_turn(self, request: pb.PredictRequest) -> pb.PredictResponse:
+        """A busy model refuses calls; the predictions of a stream wait instead, as long as there are others before them."""
+        while True:
+            try:
+                return await self._answer(request)
+            except Overloaded:
+                if self._answers.calls == 1:
+                    raise
+                await asyncio.sleep(PATIENCE)

@@ -39,13 +39,13 @@ class Reply:
 
 
 class Answers:
-    """What is to be written, and who must wait because there is too much of it."""
+    """What is to be written, and who must wait because there is too much of it. `calls` is how many predictions are under way."""
 
     def __init__(self) -> None:
         self.in_order = True
         self._open: deque[Reply] = deque()
         self._ready: deque[tuple[Reply, bytes]] = deque()
-        self._calls = self._bytes = 0
+        self.calls = self._bytes = 0
         self._is_closed = False
         self._progress = asyncio.Event()
         self._news = asyncio.Event()
@@ -53,7 +53,7 @@ class Answers:
     def begin(self, weight: int = 0) -> Reply:
         """The answer to a question of so many bytes."""
         reply = Reply(self, weight)
-        self._calls += 1
+        self.calls += 1
         self._bytes += weight
         if self.in_order:
             self._open.append(reply)
@@ -71,7 +71,7 @@ class Answers:
 
     def end(self, reply: Reply, part: bytes | None) -> None:
         reply.is_done = True
-        self._calls -= 1
+        self.calls -= 1
         self._bytes -= reply.weight
         if part is not None:
             self.put(reply, part)
@@ -92,11 +92,11 @@ class Answers:
 
     @property
     def is_full(self) -> bool:
-        return self._bytes >= MOST_BYTES or self._calls + len(self._ready) >= MOST_CALLS
+        return self._bytes >= MOST_BYTES or self.calls + len(self._ready) >= MOST_CALLS
 
     @property
     def is_empty(self) -> bool:
-        return not (self._calls or self._ready)
+        return not (self.calls or self._ready)
 
     async def room(self) -> None:
         """Waits until there is room for more questions."""

@@ -410,3 +410,17 @@ def test_thousands_of_messages(run: Any, out_of_order: bool) -> None:
             assert list(found) == list(range(count))
 
     run(scenario, **ROWS)
+
+
+def test_a_stream_waits_for_a_busy_model(run: Any) -> None:
+    """With one call at a time and room for two more, a hundred are answered all the same."""
+
+    async def scenario(edge: Any) -> None:
+        model = await edge.model(runner_id="rows")
+        asked = [whole(call, model, x=[float(call)], wait=[0]) for call in range(100)]
+        call = edge.predictions.PredictStream(iter(asked))
+        assert await asyncio.to_thread(row_runners.entered.acquire, timeout=20)
+        row_runners.gate.set()
+        assert [(answer.call, answer.WhichOneof("part")) async for answer in call] == [(call, "whole") for call in range(100)]
+
+    run(scenario, max_waiting_predictions=2, max_batch_rows=1, **ROWS)
