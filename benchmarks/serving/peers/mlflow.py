@@ -16,9 +16,8 @@ class MLflow(Peer):
     settings = "HTTP with JSON (tensor input), one worker"
 
     def command(self, place: Place) -> Sequence[str]:
-        subprocess.run(
-            [place.python, str(SERVERS / "mlflow_sample.py"), str(place.columns), str(place.folder / "model")], check=True
-        )
+        save = [place.python, str(SERVERS / "mlflow_sample.py"), str(place.columns), str(place.folder / "model")]
+        subprocess.run(save, check=True, capture_output=True)
         program = str(Path(place.python).parent / "mlflow")
         options = ["--env-manager=local", "--host=127.0.0.1", f"--port={place.port}", "--workers=1"]
         return [program, "models", "serve", "--model-uri=model", *options]
