@@ -155,7 +155,8 @@ def scalar(one: FieldDescriptor, value: Any) -> Any:
     if one.enum_type is not None:
         return _enum(one.enum_type, value)
     if one.type == _Field.TYPE_STRING:
-        return _text(str(value) if one.full_name in NUMBERS_TOO and type(value) is int else value)
+        is_number = one.full_name in NUMBERS_TOO and type(value) in (int, float)
+        return _text(str(_whole(value, 1, 2**31 - 1)) if is_number else value)
     if one.type == _Field.TYPE_BYTES:
         return _bytes(value)
     if one.type == _Field.TYPE_BOOL:

@@ -63,7 +63,7 @@ JSON_TEXTS = {f"{PACKAGE}Config.data": "data_json", f"{PACKAGE}PredictorServiceP
 # Other names by which REST clients give a field.
 ALIASES: dict[str, tuple[str, ...]] = {f"{PACKAGE}RunInfo.prediction_periods": ("prediction_length",)}
 
-# Texts that REST clients may give as whole numbers, too.
+# Texts that REST clients may give as whole numbers from 1, too.
 NUMBERS_TOO = frozenset({f"{PACKAGE}PromoteModelRequest.version"})
 
 # Fields that REST callers want set unless they say otherwise.

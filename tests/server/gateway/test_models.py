@@ -61,7 +61,7 @@ def test_an_alias_moves_and_goes_back(rest: Any, name: str) -> None:
     assert (refused.status, refused.json["reason"]) == (409, "NOTHING_TO_ROLL_BACK")
 
 
-@pytest.mark.parametrize("version", [2, "2", "production"])
+@pytest.mark.parametrize("version", [2, 2.0, "2", "production"])
 def test_a_version_is_named_by_number_text_or_alias(rest: Any, name: str, version: Any) -> None:
     answer = promote(rest, name, version, alias="staging")
     assert answer.json["model"]["aliases"] == {"production": 1, "staging": 1 if version == "production" else 2}
@@ -99,6 +99,8 @@ def test_what_is_in_use_cannot_be_deleted(rest: Any, name: str) -> None:
         ("GET", "/nobody", None, 404, None),
         ("GET", "/{name}/versions/9", None, 404, None),
         ("POST", "/{name}/$promote", {}, 422, ["body", "version"]),
+        ("POST", "/{name}/$promote", {"version": 0}, 422, ["body", "version"]),
+        ("POST", "/{name}/$promote", {"version": 1.5}, 422, ["body", "version"]),
         ("POST", "/{name}/$promote", {"version": True}, 422, ["body", "version"]),
         ("POST", "/{name}/$promote", {"version": 9}, 404, None),
         ("POST", "/{name}/$promote", {"version": 2, "alias": "1st"}, 422, ["body", "alias"]),
