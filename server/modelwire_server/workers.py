@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import traceback
+import warnings
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -61,7 +62,6 @@ class Loaded:
 
     settings: Settings
     runners: RunnerRegistry
-    http: socket.socket
     chosen: Sequence[str]
 
 
@@ -70,6 +70,7 @@ def main() -> None:
     link, supervisor = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     die_with_parent(supervisor, signal.SIGKILL)
     link.set_inheritable(False)
+    warnings.filterwarnings("ignore", "This process.*is multi-threaded", DeprecationWarning)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # They are for the supervisor, which ends all in good order. Not ignored, which programs that are started here would inherit.
         signal.signal(number, lambda *_: None)
@@ -77,7 +78,7 @@ def main() -> None:
     if received is None:
         return
     try:
-        loaded, seeds = _load(*received)
+        loaded, seeds = _load(received[0]["load"])
     except Exception as error:
         told = clip("".join(traceback.format_exception(error)), 65536, keep_end=True)
         send(link, {"broken": clip(_why(error), 4096), "traceback": told})
@@ -86,8 +87,7 @@ def main() -> None:
     Template(link, seeds, partial(live, loaded)).serve()
 
 
-def _load(message: Message, fds: Sequence[int]) -> tuple[Loaded, ChosenSeeds]:
-    load = message["load"]
+def _load(load: Message) -> tuple[Loaded, ChosenSeeds]:
     sys.path[:] = load["path"]
     settings: Settings = pickle.loads(base64.b64decode(load["settings"]))
     configure_logs(settings.log_level, settings.log_format, worker="template")
@@ -98,7 +98,7 @@ def _load(message: Message, fds: Sequence[int]) -> tuple[Loaded, ChosenSeeds]:
         runners = RunnerRegistry.load(settings.targets)
     seeds = ChosenSeeds(before, Generators.capture())
     sys.stdout.flush()
-    return Loaded(settings, runners, socket.socket(fileno=fds[0]), load["chosen"]), seeds
+    return Loaded(settings, runners, load["chosen"]), seeds
 
 
 def _why(error: Exception) -> str:
@@ -110,23 +110,23 @@ def _why(error: Exception) -> str:
     return f"the server cannot start: {kind}{first}"
 
 
-def live(loaded: Loaded, order: Message, link: socket.socket) -> int:
+def live(loaded: Loaded, order: Message, link: socket.socket, fds: Sequence[int]) -> int:
     """The life of a forked process; returns its exit code."""
     settings, seat = loaded.settings, order["seat"]
     configure_logs(settings.log_level, settings.log_format, worker=seat)
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(f"modelwire {seat}"[:_COMMAND_LENGTH])
-    return asyncio.run(_work(loaded, order, link))
+    return asyncio.run(_work(loaded, order, link, fds))
 
 
-async def _work(loaded: Loaded, order: Message, link: socket.socket) -> int:
+async def _work(loaded: Loaded, order: Message, link: socket.socket, fds: Sequence[int]) -> int:
     member = Member(link, min(1.0, loaded.settings.worker_timeout / 4))
     try:
         async with AsyncExitStack() as stack:
             if order["role"] == JOBS:
                 await run_jobs(stack, member, loaded, identity=order["identity"], is_first=order["first"])
             else:
-                await answer_calls(stack, member, loaded)
+                await answer_calls(stack, member, loaded, socket.socket(fileno=fds[0]))
     except (StartError, ModelwireError) as error:
         member.failed(_why(error))
         return 1
@@ -139,8 +139,8 @@ async def _work(loaded: Loaded, order: Message, link: socket.socket) -> int:
     return 0
 
 
-async def answer_calls(stack: AsyncExitStack, member: Member, loaded: Loaded) -> None:
-    """Serves callers until others do. Raises StartError, StorageUnavailable."""
+async def answer_calls(stack: AsyncExitStack, member: Member, loaded: Loaded, http: socket.socket) -> None:
+    """Serves callers until others do; `http` listens for them. Raises StartError, StorageUnavailable."""
     settings = loaded.settings
     executor = DistantExecutor(partial(member.connect, "work"))
     ground = await _ground(stack, member, loaded, executor)
@@ -150,7 +150,7 @@ async def answer_calls(stack: AsyncExitStack, member: Member, loaded: Loaded) ->
     metrics = app.metrics_of_process(ground, parts)
     page = CommonPage(member, metrics)
     checks = _checks(member, ground)
-    front = await open_front(parts.domain, settings, metrics=metrics, page=page, checks=checks, http_socket=loaded.http)
+    front = await open_front(parts.domain, settings, metrics=metrics, page=page, checks=checks, http_socket=http)
     _hear(member, parts.listener)
     await app.begin_service(stack, parts)
     await front.start()

@@ -125,6 +125,14 @@ def health(server: ServerProcess) -> Any:
     return json.loads(get(server, "/health"))
 
 
+def is_healthy(server: ServerProcess) -> bool:
+    try:
+        return bool(health(server)["status"] == "healthy")
+    except (OSError, http.client.HTTPException):
+        # Its worker was killed.
+        return False
+
+
 def samples(server: ServerProcess) -> dict[str, float]:
     """All that /metrics says, by name and labels."""
     families = text_string_to_metric_families(get(server, "/metrics").decode())
@@ -337,7 +345,7 @@ def test_a_worker_that_is_killed_under_load_fails_only_its_own_calls(own: Server
         victim = serving_pids(own)["1"]
         os.kill(victim, signal.SIGKILL)
         killed_at = time.monotonic()
-        until(lambda: serving_pids(own).get("1", victim) != victim and health(own)["status"] == "healthy")
+        until(lambda: serving_pids(own).get("1", victim) != victim and is_healthy(own))
         replaced_after = time.monotonic() - killed_at
         load.go_on()
     assert replaced_after < 2
@@ -365,7 +373,7 @@ def test_the_client_hides_that_a_worker_is_killed(own: ServerProcess) -> None:
             victim = serving_pids(own)[seat]
             os.kill(victim, signal.SIGKILL)
             until(lambda seat=seat, victim=victim: serving_pids(own).get(seat, victim) != victim)
-            until(lambda: health(own)["status"] == "healthy")
+            until(lambda: is_healthy(own))
         over.set()
         assert all(future.result(timeout=30) > 0 for future in working)
 
@@ -396,7 +404,7 @@ def test_a_worker_that_dies_at_once_does_not_take_the_others_with_it(own: Server
                     stub(channel).Predict(request, timeout=10)
                 assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
         assert client.predict(model, {"x": [1.0]}).num_rows == 1
-    until(lambda: health(own)["status"] == "healthy")
+    until(lambda: is_healthy(own))
 
 
 def test_a_stuck_worker_is_replaced(own: ServerProcess) -> None:
@@ -407,7 +415,7 @@ def test_a_stuck_worker_is_replaced(own: ServerProcess) -> None:
             waiting = threads.submit(other.predict, stuck, {"x": [1.0]}, timeout=2.5)
             until(lambda: victim not in processes(own))
             assert waiting.exception(timeout=30) is not None
-        until(lambda: health(own)["status"] == "healthy")
+        until(lambda: is_healthy(own))
         assert pid_of(other, model) != victim
     assert "a worker is stuck" in own.output()
 
@@ -415,13 +423,14 @@ def test_a_stuck_worker_is_replaced(own: ServerProcess) -> None:
 def test_all_begin_anew_when_the_template_is_killed(own: ServerProcess) -> None:
     with Client(own.target) as client:
         model = trained(client)
-        before = processes(own)
-        template = psutil.Process(serving_pids(own)["1"]).parent()
-        assert template is not None
-        template.kill()
-        until(lambda: not before.keys() & processes(own).keys() and len(serving_pids(own)) == 2)
+    before = processes(own)
+    template = psutil.Process(serving_pids(own)["1"]).parent()
+    assert template is not None
+    template.kill()
+    until(lambda: not before.keys() & processes(own).keys() and len(serving_pids(own)) == 2)
+    until(lambda: is_healthy(own))
+    with Client(own.target) as client:
         assert client.predict(model, {"x": [1.0]}).num_rows == 1
-    until(lambda: health(own)["status"] == "healthy")
 
 
 def test_jobs_go_on_when_the_process_that_runs_them_is_killed(own: ServerProcess, gate: Path) -> None:

@@ -31,7 +31,7 @@ def test_free_ports_are_kept_for_all_processes() -> None:
             socket.create_connection(("127.0.0.1", grpc))
         with listener(grpc), listener(grpc), socket.create_connection(("127.0.0.1", grpc)):
             pass
-        with socket.create_connection(("127.0.0.1", http)):
+        with ports.http_listener(), ports.http_listener(), socket.create_connection(("127.0.0.1", http)):
             pass
 
 

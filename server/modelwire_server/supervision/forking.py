@@ -3,8 +3,8 @@
 It has one thread, and no gRPC object: neither would survive a fork. When its supervisor goes, the kernel ends it, and with it all that
 it has forked.
 
-Messages from the supervisor: `fork` (a number, and what the process is to be, with the end of its line), `kill` (a number). To the
-supervisor: `ended` (a number, and the exit code, or minus the signal).
+Messages from the supervisor: `fork` (a number, and what the process is to be, with the end of its line and what else it gets), `kill`
+(a number). To the supervisor: `ended` (a number, and the exit code, or minus the signal).
 """
 
 import contextlib
@@ -15,15 +15,15 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..execution.linux import die_with_parent, flush_c_streams
 from ..execution.randomness import ChosenSeeds
 from ..execution.wire import Message, receive_with_fds, send
 
-# Is what the order says, with its line to the supervisor, for as long as it takes; returns the exit code.
-Life = Callable[[Message, socket.socket], int]
+# Is what the order says, with its line to the supervisor and other descriptors, for as long as it takes; returns the exit code.
+Life = Callable[[Message, socket.socket, Sequence[int]], int]
 
 
 class Template:
@@ -66,12 +66,14 @@ class Template:
             return False
         order, fds = received
         if "fork" in order:
-            self._fork(order, socket.socket(fileno=fds[0]))
+            self._fork(order, socket.socket(fileno=fds[0]), fds[1:])
+            for fd in fds[1:]:
+                os.close(fd)
         elif (pid := self._processes.get(order["kill"])) is not None:
             os.kill(pid, signal.SIGKILL)
         return True
 
-    def _fork(self, order: Message, line: socket.socket) -> None:
+    def _fork(self, order: Message, line: socket.socket, fds: Sequence[int]) -> None:
         parent = os.getpid()
         with line:
             try:
@@ -81,7 +83,7 @@ class Template:
                 send(self._link, {"ended": order["fork"], "status": error.errno or 1})
                 return
             if pid == 0:
-                self._live(order, line, parent)
+                self._live(order, line, fds, parent)
             self._processes[order["fork"]] = pid
 
     def _reap(self) -> None:
@@ -94,7 +96,7 @@ class Template:
                     del self._processes[number]
                     send(self._link, {"ended": number, "status": os.waitstatus_to_exitcode(status)})
 
-    def _live(self, order: Message, line: socket.socket, parent: int) -> NoReturn:
+    def _live(self, order: Message, line: socket.socket, fds: Sequence[int], parent: int) -> NoReturn:
         """What happens in a forked process, from the fork to its end."""
         code = 1
         try:
@@ -104,7 +106,7 @@ class Template:
             for end in (self._link, self._wakeup, self._wakeup_end):
                 end.close()
             self._seeds.apply()
-            code = self._life(order, line)
+            code = self._life(order, line, fds)
         except BaseException:
             traceback.print_exc()
         finally:

@@ -1,5 +1,6 @@
 """The places at which processes serve."""
 
+import socket
 from dataclasses import dataclass, field
 
 from .template import Worker
@@ -32,13 +33,21 @@ class Backoff:
 @dataclass(eq=False, slots=True)
 class Seat:
     """A place that is always taken: what is done there, and by which process at the moment. `identity` is how that is called by those
-    who look for what it has left behind."""
+    who look for what it has left behind. `listener` is the socket of the seat: a connection that waits there, waits for the next process
+    if this one ends."""
 
     name: str
     role: str
     identity: str = ""
     worker: Worker | None = None
+    listener: socket.socket | None = None
     backoff: Backoff = field(default_factory=Backoff)
+
+    def close(self) -> None:
+        """Has those who connect go to other seats."""
+        if self.listener is not None:
+            self.listener.close()
+            self.listener = None
 
     @property
     def is_serving(self) -> bool:

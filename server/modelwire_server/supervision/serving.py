@@ -48,7 +48,8 @@ async def _serve(settings: Settings, announce: Callable[[Running], None]) -> Non
         data_dir = claim_data_dir(stack, settings.data_dir)
         ports = stack.enter_context(open_ports(settings.host, settings.grpc_port, settings.http_port, share=settings.reuse_port))
         supervisor = Supervisor(
-            partial(launch, settings_of_workers(settings.model_copy(update={"data_dir": data_dir}), ports), ports),
+            partial(launch, settings_of_workers(settings.model_copy(update={"data_dir": data_dir}), ports)),
+            ports.http_listener,
             workers=settings.workers,
             timeout=settings.worker_timeout,
             identity=worker_id(data_dir),
@@ -83,7 +84,7 @@ def settings_of_workers(settings: Settings, ports: Ports) -> Settings:
     )
 
 
-async def launch(settings: Settings, ports: Ports) -> tuple[Template, Message]:
+async def launch(settings: Settings) -> tuple[Template, Message]:
     """Starts a template; returns it with what it tells of the runners. Raises StartError."""
     cores = len(os.sched_getaffinity(0))
     # The libraries of each worker start threads for its share of the cores.
@@ -96,7 +97,7 @@ async def launch(settings: Settings, ports: Ports) -> tuple[Template, Message]:
     }
     # gRPC's core takes it for an error that a port is closed before the server is.
     quiet = {"GRPC_VERBOSITY": "NONE"} if os.environ.get("GRPC_VERBOSITY", "ERROR") == "ERROR" else {}
-    return await Template.launch(TEMPLATE, load, {**chosen, **quiet}, [ports.http.fileno()])
+    return await Template.launch(TEMPLATE, load, {**chosen, **quiet})
 
 
 def _running(settings: Settings, ports: Ports, told: Message) -> Running:

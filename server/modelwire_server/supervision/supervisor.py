@@ -27,13 +27,14 @@ _LONGEST_PAUSE_SECONDS = 30.0
 
 
 class Supervisor:
-    """Has `workers` processes answer calls, and one run jobs.
+    """Has `workers` processes answer calls, each with a socket of `listen`, and one run jobs.
 
     One that was not heard of for `timeout` seconds is killed. `identity` is the name under which jobs are taken.
     """
 
-    def __init__(self, launch: Launch, *, workers: int, timeout: float, identity: str) -> None:
+    def __init__(self, launch: Launch, listen: Callable[[], socket.socket], *, workers: int, timeout: float, identity: str) -> None:
         self._launch = launch
+        self._listen = listen
         self._timeout = timeout
         self._identities = (identity, f"{identity}-b")
         self._jobs = Seat("jobs", JOBS, identity)
@@ -77,6 +78,8 @@ class Supervisor:
         workers = self._workers
         for worker in workers:
             worker.send({"go": "stop"})
+        for seat in self._seats:
+            seat.close()
         if workers:
             _, left = await asyncio.wait([worker.ended for worker in workers], timeout=seconds)
             if left:
@@ -100,7 +103,10 @@ class Supervisor:
 
     def _fork(self, seat: Seat, template: Template, *, identity: str = "", first: bool = False) -> Worker:
         order = {"identity": identity or seat.identity, "first": first}
-        return template.fork(seat.name, seat.role, order, self._on_message, self._on_end)
+        if seat.role == CALLS and seat.listener is None:
+            seat.listener = self._listen()
+        fds = [seat.listener.fileno()] if seat.listener is not None else []
+        return template.fork(seat.name, seat.role, order, self._on_message, self._on_end, fds)
 
     async def _keep(self, seat: Seat) -> None:
         """Has a seat taken whenever its process has ended."""
@@ -114,10 +120,14 @@ class Supervisor:
             pause = seat.backoff.pause
             self._restarts += 1
             log.error("a worker has ended; another takes its place", worker=seat.name, status=status, why=worker.why, pause=pause)
-            await asyncio.sleep(pause)
+            if pause:
+                seat.close()
+                await asyncio.sleep(pause)
             template = await self._living_template()
             if seat.worker is worker:
                 seat.worker = self._fork(seat, template)
+                if await seat.worker.begun():
+                    log.info("the worker is replaced", worker=seat.name)
 
     async def _living_template(self) -> Template:
         async with self._launching:

@@ -106,9 +106,7 @@ class Template:
         self.lost = asyncio.create_task(self._see_off(), name="template")
 
     @classmethod
-    async def launch(
-        cls, module: str, load: Mapping[str, Any], environment: Mapping[str, str], fds: Sequence[int]
-    ) -> tuple["Template", Message]:
+    async def launch(cls, module: str, load: Mapping[str, Any], environment: Mapping[str, str]) -> tuple["Template", Message]:
         """Starts `module` as a template and has it import what `load` says; returns what it tells of itself. Raises StartError if it
         cannot."""
         ours, theirs = socket_pair()
@@ -123,7 +121,7 @@ class Template:
             )
         template = cls(process, ours)
         try:
-            return template, await template._load(load, fds)
+            return template, await template._load(load)
         except BaseException:
             await template.close()
             raise
@@ -143,8 +141,9 @@ class Template:
         order: Message,
         on_message: Callable[[Worker, Message, list[int]], None],
         on_end: Callable[[Worker], None],
+        fds: Sequence[int] = (),
     ) -> Worker:
-        """Forks a worker that is to have a role. What it says, and that it has ended, is told at once."""
+        """Forks a worker that is to have a role, and copies of descriptors. What it says, and that it has ended, is told at once."""
         loop = asyncio.get_running_loop()
         number = next(self._numbers)
         worker = Worker(seat, role, self, number, on_end, loop.create_future(), asyncio.Event(), loop.create_future())
@@ -152,7 +151,7 @@ class Template:
         ours, theirs = socket_pair()
         worker.line = Line(ours, lambda message, fds: on_message(worker, message, fds), lambda: None)
         with theirs:
-            if not self._line.send({"fork": number, "seat": seat, "role": role, **order}, [theirs.fileno()]):
+            if not self._line.send({"fork": number, "seat": seat, "role": role, **order}, [theirs.fileno(), *fds]):
                 self._end(number, 1)
         return worker
 
@@ -169,8 +168,8 @@ class Template:
             self._process.kill()
             await self.lost
 
-    async def _load(self, load: Mapping[str, Any], fds: Sequence[int]) -> Message:
-        self._line.send({"load": dict(load)}, fds)
+    async def _load(self, load: Mapping[str, Any]) -> Message:
+        self._line.send({"load": dict(load)})
         outcomes: set[asyncio.Future[Any]] = {self._loaded, self.lost}
         await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)
         if not self._loaded.done():
