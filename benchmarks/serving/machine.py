@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,8 +50,13 @@ def facts() -> str:
     gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{_processor()}, {len(CORES)} cores, {gibibytes:.0f} GiB, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}; servers on cores {_list(SERVER_CORES)}, load on cores {_list(LOAD_CORES)}"
+        f"Python {platform.python_version()} with {_libraries()}; servers on cores {_list(SERVER_CORES)}, load on cores {_list(LOAD_CORES)}"
     )
+
+
+def _libraries() -> str:
+    """Those of modelwire and the echo; the peers bring their own."""
+    return ", ".join(f"{name} {version(name)}" for name in ("grpcio", "pyarrow", "scikit-learn", "onnxruntime"))
 
 
 def _list(cores: set[int]) -> str:

@@ -42,7 +42,7 @@ class Section:
 def show(section: Section) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.rule(section.title)
-    for figures in section.tables:
+    for figures in _filled(section):
         table = Table()
         for number, column in enumerate(figures.columns):
             table.add_column(column, justify="left" if number == 0 else "right")
@@ -84,10 +84,15 @@ def _page_of(section: Section) -> str:
         f"{section.date}; {section.machine}; load average {section.busy:.1f} before.",
         "",
     ]
-    for figures in section.tables:
+    for figures in _filled(section):
         lines += [_line(figures.columns), "|---|" + "---:|" * (len(figures.columns) - 1), *(_line(row) for row in figures.rows), ""]
     lines += [f"- {note}" for note in section.notes] + ([""] if section.notes else [])
     return "\n".join(lines)
+
+
+def _filled(section: Section) -> list[Figures]:
+    """Without what had nothing to compare."""
+    return [figures for figures in section.tables if figures.rows]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """modelwire itself, by its own contract."""
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -7,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from modelwire import Client
+from modelwire import Client, __version__
 from modelwire.v1 import predict_service_pb2 as pb
 
 from .. import sample, wire
+from ..machine import ROOT
 from ..peer import SERVERS, Peer, Place, Question, Works
 from ..work import Work
 from .mlserver import infer
@@ -64,6 +66,12 @@ class Modelwire(Peer):
         if "stream" in form:
             return whole(place, STREAM, list(chunked(model, question.rows, engine)), question, classes_of_stream)
         return whole(place, PREDICT, [request(model, question.rows, engine).SerializeToString()], question, classes)
+
+    def version(self) -> str:
+        """With the commit, if there is git and a repository."""
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+        commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+        return f"{__version__} ({commit})" if commit else __version__
 
 
 class ModelwireWorkers(Modelwire):
