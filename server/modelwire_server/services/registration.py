@@ -136,7 +136,13 @@ async def add_services(server: Any, domain: Domain, *, settings: Settings, metri
     health = Health(names, probes_of(domain.predictors), probe_seconds=settings.predictor_check_seconds)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     add_open_inference(
-        server, prediction=domain.prediction, tree=domain.tree, limits=limits, metrics=metrics, is_serving=health.is_serving
+        server,
+        prediction=domain.prediction,
+        tree=domain.tree,
+        registry=domain.registry,
+        limits=limits,
+        metrics=metrics,
+        is_serving=health.is_serving,
     )
     if settings.reflection:
         add_reflection(server, [*SERVICES, OPEN_INFERENCE, HEALTH], OPEN_INFERENCE_POOL)

@@ -286,3 +286,29 @@ def test_bodies_have_limits(limited: Any) -> None:
     header = json.dumps({"inputs": inputs}).encode()
     answer = limited.post(f"/v2/models/{model}/infer", header + values.tobytes(), **{HEADER_LENGTH: str(len(header))})
     assert answer.status == 200
+
+
+def test_models_are_known_by_their_names(both: Any, rest: Any) -> None:
+    name, first, second = f"plants-{rest.port}", both["inside"].model(), both["inside"].model(factor=5)
+    for model in (first, second):
+        assert rest.post(f"/api/v1/models/{name}/versions", {"artifact_id": model}).status == 201
+    assert rest.post(f"/api/v1/models/{name}/$promote", {"version": 1, "alias": "production"}).status == 200
+    body = {"inputs": [tensor("x", 1)]}
+    for path, version, expected in (
+        ("", "1", 2),
+        ("/versions/1", "1", 2),
+        ("/versions/2", "2", 5),
+        ("/versions/production", "1", 2),
+    ):
+        answer = rest.post(f"/v2/models/{name}{path}/infer", body)
+        assert answer.status == 200, answer.body
+        assert (answer.json["model_name"], answer.json["model_version"]) == (name, version)
+        assert answer.json["outputs"][1]["data"] == [expected]
+        assert rest.get(f"/v2/models/{name}{path}/ready").status == 200
+        assert rest.get(f"/v2/models/{name}{path}").json["versions"] == [version]
+    assert name in refused(rest.get(f"/v2/models/{name}/versions/3"), 404)
+    listed = rest.post("/v2/repository/index").json
+    assert [one["version"] for one in listed if one["name"] == name] == ["2", "1"]
+    assert rest.post(f"/v2/repository/models/{name}/unload").status == 200
+    listed = rest.post("/v2/repository/index").json
+    assert [one["state"] for one in listed if one["name"] == name] == ["READY", "UNAVAILABLE"]

@@ -7,6 +7,7 @@ from ...artifacts.tree import ArtifactTree
 from ...frames import FrameLimits
 from ...metrics import ServerMetrics
 from ...prediction import Prediction
+from ...registry.catalog import ModelCatalog
 from .elsewhere import SERVICE, refusals
 from .inference import Inference
 from .repository import Repository
@@ -22,12 +23,13 @@ def add_open_inference(
     *,
     prediction: Prediction,
     tree: ArtifactTree,
+    registry: ModelCatalog,
     limits: FrameLimits,
     metrics: ServerMetrics,
     is_serving: Callable[[], bool],
 ) -> None:
     """Registers the service with a server, or what stands for one."""
-    repository, statistics = Repository(prediction, tree), Statistics()
+    repository, statistics = Repository(prediction, tree, registry), Statistics()
     inference = Inference(repository=repository, prediction=prediction, statistics=statistics, metrics=metrics, limits=limits)
     servicer = OpenInferenceServicer(repository=repository, inference=inference, statistics=statistics, is_serving=is_serving)
     open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)

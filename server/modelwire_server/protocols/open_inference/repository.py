@@ -1,13 +1,18 @@
 """The models as a repository of the protocol: what they are called, and which are ready."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from ...artifacts.model import MODEL_TYPE, Artifact
 from ...artifacts.tree import ArtifactTree
 from ...errors import InvalidField, ModelNotFound
 from ...inference.models import LoadedModel, find_model
-from ...paging import LARGEST_SIZE, PageRequest, read_token
+from ...paging import LARGEST_SIZE, Page, PageRequest, read_token
 from ...prediction import Prediction
+from ...registry.catalog import ModelCatalog
+from ...registry.model import ModelVersion
 from ...rules import ULID
 
 # An artifact never changes, so there is one version of it.
@@ -16,12 +21,15 @@ READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 # The index names so many models.
 MOST_MODELS = 10_000
 
+ItemT = TypeVar("ItemT")
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A model in the index."""
 
     name: str
+    version: str
     state: str
     reason: str = ""
 
@@ -38,9 +46,10 @@ class Named:
 class Repository:
     """Models that are not in memory are loaded by their first request, so they are ready too, unless somebody unloaded them."""
 
-    def __init__(self, prediction: Prediction, tree: ArtifactTree) -> None:
+    def __init__(self, prediction: Prediction, tree: ArtifactTree, registry: ModelCatalog) -> None:
         self._prediction = prediction
         self._tree = tree
+        self._registry = registry
         self._unloaded: set[str] = set()
 
     async def named(self, name: str, version: str) -> Named:
@@ -79,25 +88,37 @@ class Repository:
         self._unloaded.add(model)
 
     async def index(self, *, only_ready: bool) -> list[Entry]:
-        """All models, oldest first; the newest MOST_MODELS if there are more."""
-        entries = [self._entry(model.id) for model in await self._models()]
+        """All versions of registered models, by name and the newest first, then all models by their ids, oldest first. Of either the
+        newest MOST_MODELS if there are more."""
+        entries = [self._entry(version.name, str(version.version), version.artifact_id) for version in await self._versions()]
+        entries += [self._entry(model.id, VERSION, model.id) for model in await self._models()]
         return [entry for entry in entries if entry.state == READY or not only_ready]
 
+    async def _versions(self) -> list[ModelVersion]:
+        found: list[ModelVersion] = []
+        for model in await _all(self._registry.list):
+            found += await _all(partial(self._registry.versions, model.name))
+        return found[:MOST_MODELS]
+
     async def _models(self) -> list[Artifact]:
-        first = await self._tree.list(PageRequest(size=1), type=MODEL_TYPE)
-        skip, after = max(0, first.total_size - MOST_MODELS), ""
-        found: list[Artifact] = []
-        while True:
-            page = await self._tree.list(PageRequest(LARGEST_SIZE, after, skip), type=MODEL_TYPE)
-            found += page.items
-            if not page.next_page_token:
-                return found
-            skip, after = 0, read_token(page.next_page_token)
+        read = partial(self._tree.list, type=MODEL_TYPE)
+        total = (await read(PageRequest(size=1))).total_size
+        return await _all(read, skip=max(0, total - MOST_MODELS))
 
     def _state(self, model: str) -> str:
         withdrawn = model in self._unloaded and not self._prediction.in_memory(model)
         return UNAVAILABLE if withdrawn else READY
 
-    def _entry(self, model: str) -> Entry:
+    def _entry(self, name: str, version: str, model: str) -> Entry:
         state = self._state(model)
-        return Entry(model, state, "" if state == READY else "unloaded")
+        return Entry(name, version, state, "" if state == READY else "unloaded")
+
+
+async def _all(read: Callable[[PageRequest], Awaitable[Page[ItemT]]], skip: int = 0) -> list[ItemT]:
+    """The items of all pages."""
+    page = await read(PageRequest(LARGEST_SIZE, skip=skip))
+    found = [*page.items]
+    while page.next_page_token:
+        page = await read(PageRequest(LARGEST_SIZE, read_token(page.next_page_token)))
+        found += page.items
+    return found

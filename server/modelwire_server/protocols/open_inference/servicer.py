@@ -10,7 +10,7 @@ from ...errors import FieldViolation, InvalidField
 from ...interceptors.around import Context
 from .descriptions import EXTENSIONS, NAME, config_of, metadata_of
 from .inference import Inference
-from .repository import VERSION, Repository
+from .repository import Repository
 from .statistics import Statistics
 from .stream import in_order
 from .v2 import open_inference_pb2 as pb
@@ -55,7 +55,7 @@ class OpenInferenceServicer(GRPCInferenceServiceServicer):
     async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
         entries = await self._repository.index(only_ready=request.ready)
         index = pb.RepositoryIndexResponse.ModelIndex
-        models = [index(name=entry.name, version=VERSION, state=entry.state, reason=entry.reason) for entry in entries]
+        models = [index(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason) for entry in entries]
         return pb.RepositoryIndexResponse(models=models)
 
     async def RepositoryModelLoad(self, request: pb.RepositoryModelLoadRequest, context: Context) -> pb.RepositoryModelLoadResponse:
