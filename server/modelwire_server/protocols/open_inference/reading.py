@@ -193,7 +193,7 @@ def _texts(array: pa.Array, tensor: Tensor) -> pa.Array:
 def _times(texts: pa.Array, tensor: Tensor, trained: pa.DataType | None) -> pa.Array:
     known = trained is not None and pa.types.is_temporal(trained)
     # Without a zone, or in UTC.
-    kinds = [trained] if known else [pa.timestamp("us"), pa.timestamp("us", "UTC")]
+    kinds, why = [trained] if known else [pa.timestamp("us"), pa.timestamp("us", "UTC")], ""
     for kind in kinds:
         try:
             return texts.cast(kind)
