@@ -131,7 +131,8 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateModel(self, request, context):
-        """Changes what people wrote about a model. Fails with MODEL_NOT_FOUND, INVALID_FIELD.
+        """Changes what people wrote about a model, and its gate. Fails with MODEL_NOT_FOUND, INVALID_FIELD; for a gate also with
+        ARTIFACT_NOT_FOUND, NO_CONTENT, INVALID_FRAME, FRAME_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

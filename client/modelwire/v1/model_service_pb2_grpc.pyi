@@ -44,7 +44,9 @@ class ModelServiceStub:
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
     """Lists the registered models, oldest first."""
     UpdateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_service_pb2.UpdateModelResponse]
-    """Changes what people wrote about a model. Fails with MODEL_NOT_FOUND, INVALID_FIELD."""
+    """Changes what people wrote about a model, and its gate. Fails with MODEL_NOT_FOUND, INVALID_FIELD; for a gate also with
+    ARTIFACT_NOT_FOUND, NO_CONTENT, INVALID_FRAME, FRAME_TOO_LARGE.
+    """
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.DeleteModelResponse]
     """Forgets a name with its versions and aliases; the artifacts stay. Fails with MODEL_NOT_FOUND."""
     GetModelVersion: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelVersionRequest, _model_service_pb2.GetModelVersionResponse]
@@ -90,7 +92,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the registered models, oldest first."""
     UpdateModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_service_pb2.UpdateModelResponse]  # type: ignore[assignment]
-    """Changes what people wrote about a model. Fails with MODEL_NOT_FOUND, INVALID_FIELD."""
+    """Changes what people wrote about a model, and its gate. Fails with MODEL_NOT_FOUND, INVALID_FIELD; for a gate also with
+    ARTIFACT_NOT_FOUND, NO_CONTENT, INVALID_FRAME, FRAME_TOO_LARGE.
+    """
     DeleteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.DeleteModelResponse]  # type: ignore[assignment]
     """Forgets a name with its versions and aliases; the artifacts stay. Fails with MODEL_NOT_FOUND."""
     GetModelVersion: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelVersionRequest, _model_service_pb2.GetModelVersionResponse]  # type: ignore[assignment]
@@ -157,7 +161,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.UpdateModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.UpdateModelResponse, _abc.Awaitable[_model_service_pb2.UpdateModelResponse]]:
-        """Changes what people wrote about a model. Fails with MODEL_NOT_FOUND, INVALID_FIELD."""
+        """Changes what people wrote about a model, and its gate. Fails with MODEL_NOT_FOUND, INVALID_FIELD; for a gate also with
+        ARTIFACT_NOT_FOUND, NO_CONTENT, INVALID_FRAME, FRAME_TOO_LARGE.
+        """
 
     @_abc_1.abstractmethod
     def DeleteModel(

@@ -74,7 +74,7 @@ def failures(method: Method) -> dict[str, Schema]:
     for status, text in _of_requests(method):
         found.setdefault(status, []).append(f"- {text}")
     for reason in _reasons(method):
-        found.setdefault(status_of(reason), []).append(f"- `{reason}`: {meaning(reason)}")
+        found.setdefault(_status_of(reason, method), []).append(f"- `{reason}`: {meaning(reason)}")
     return {str(status): problem_response(lines, status) for status, lines in sorted(found.items())}
 
 
@@ -90,6 +90,12 @@ def _of_requests(method: Method) -> Iterator[tuple[int, str]]:
         yield 415, "the body is encoded"
     if frame_fields(method.response):
         yield 406, "one Arrow stream cannot hold the several frames of the answer"
+
+
+def _status_of(reason: str, method: Method) -> int:
+    """An artifact that the body names, and not the path, is a mistake of the request."""
+    in_body = method.body and "artifact_id" not in method.template.fields
+    return 400 if reason == "ARTIFACT_NOT_FOUND" and in_body else status_of(reason)
 
 
 def _reasons(method: Method) -> Iterable[str]:
