@@ -26,7 +26,6 @@ from modelwire_runners import TargetError
 from modelwire_runners.predictor import self_tests_later
 
 from . import app
-from .app import Ground
 from .common_page import CommonPage
 from .database.neighbours import Neighbours
 from .database.notifications import Listener
@@ -40,6 +39,7 @@ from .execution.randomness import ChosenSeeds, Generators
 from .execution.wire import Message, clip, receive_with_fds, send
 from .front import open_front
 from .gateway.system import Check
+from .ground import DATABASE_FILE, Ground, local_executor, open_blobs, open_database
 from .jobs.dispatcher import Dispatcher
 from .logs import configure_logs
 from .orchestration.registration import Registration
@@ -216,11 +216,11 @@ async def _ground(stack: AsyncExitStack, member: Member, loaded: Loaded, executo
     """What each process stands on; without an executor given, it gets one for jobs."""
     settings = loaded.settings
     data_dir = settings.data_dir
-    blobs = await app.open_blobs(stack, settings, data_dir)
+    blobs = await open_blobs(stack, settings, data_dir)
     if executor is None:
-        executor = app.local_executor(stack, settings, data_dir, blobs, identity)
-    neighbours = None if _is_remote(settings) else Neighbours(data_dir / f"{app.DATABASE_FILE}-turn", member.tell)
-    database = await app.open_database(stack, settings, data_dir, neighbours)
+        executor = local_executor(stack, settings, data_dir, blobs, identity)
+    neighbours = None if _is_remote(settings) else Neighbours(data_dir / f"{DATABASE_FILE}-turn", member.tell)
+    database = await open_database(stack, settings, data_dir, neighbours)
     return Ground(
         settings=settings,
         data_dir=data_dir,
