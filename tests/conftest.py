@@ -12,6 +12,10 @@ from postgres import PostgresServer, postgres_server, program
 from storages import SQLITE_AND_FILES
 
 
+# Parallel runs set it for their own terminal; programs that tests start would take it for theirs.
+os.environ.pop("COLUMNS", None)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server for the whole run."""

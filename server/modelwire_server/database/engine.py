@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import math
 import secrets
 import sqlite3
 import time
@@ -124,13 +126,32 @@ class Database:
 def make_engine(url: str, readers: int) -> sa.Engine:
     """An engine whose connections are kept, one for each thread. Raises InvalidField if the URL is not of a database that can be used."""
     target = database_url(url)
-    engine = sa.create_engine(target, pool_size=2 * readers + 1, max_overflow=0, pool_use_lifo=True)
+    engine = sa.create_engine(target, pool_size=2 * readers + 1, max_overflow=0, pool_use_lifo=True, json_serializer=_json)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite)
     else:
         _check_idle_connections(engine)
     # Tells this process's own notifications from those of others.
     return engine.execution_options(sender=secrets.token_hex(8))
+
+
+def _json(document: Any) -> str:
+    """What JSON has no numbers for - NaN, infinities - goes as text, as protobuf writes it: PostgreSQL takes nothing else."""
+    try:
+        return json.dumps(document, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(document), allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case dict():
+            return {key: _without_nan(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_without_nan(inner) for inner in value]
+    return value
 
 
 def _check_idle_connections(engine: sa.Engine) -> None:

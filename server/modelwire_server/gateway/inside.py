@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from ..interceptors.around import Surrounded
 from .calls import CallFailed, Requests, Sending, Sent
@@ -84,8 +85,11 @@ class InsideCalls:
         handler = self._surrounded.get(path) or await self._surround(path)
         behaviour: Callable[[Any, Any], Coroutine[Any, Any, Any]] = getattr(handler, _shape(handler))
         sent = requests if isinstance(requests, Message) else Sent(requests)
+        messages: Any = sent if isinstance(sent, Message) else aiter(sent)
+        if _reads_bytes(self._plain[path]):
+            messages, write = _as_bytes(messages), _from_bytes(write, GetMessageClass(rpc.output_type))
         context = InsideContext(sending, write)
-        task = asyncio.create_task(behaviour(sent if isinstance(sent, Message) else aiter(sent), context), name=path)
+        task = asyncio.create_task(behaviour(messages, context), name=path)
         task.add_done_callback(context.end)
         self._running.add(task)  # one that was told to stop may need a while
         task.add_done_callback(self._running.discard)
@@ -153,6 +157,24 @@ def _link(interceptor: grpc.aio.ServerInterceptor, continuation: Any) -> Callabl
 def _shape(handler: Handler) -> str:
     words = {False: "unary", True: "stream"}
     return f"{words[handler.request_streaming]}_{words[handler.response_streaming]}"
+
+
+def _reads_bytes(handler: Handler) -> bool:
+    """Whether a method reads and writes its messages by itself, as bytes: PredictStream does."""
+    return handler.request_streaming and handler.request_deserializer is None
+
+
+async def _as_bytes(messages: AsyncIterator[Message]) -> AsyncIterator[bytes]:
+    async for message in messages:
+        yield message.SerializeToString()
+
+
+def _from_bytes(write: Any, kind: type[Message]) -> Callable[[bytes], Awaitable[None]]:
+    def parsed(data: bytes) -> Awaitable[None]:
+        answer: Awaitable[None] = write(kind.FromString(data))
+        return answer
+
+    return parsed
 
 
 async def _refuse(message: Message) -> None:

@@ -344,7 +344,7 @@ class ModelCatalog:
         """The last value of each metric that the training reported."""
         job_id = next((edge.id for edge in artifact.inputs if edge.role == "job"), "")
         events = await self._database.read(lambda tx: jobs.events_after(tx, job_id, 0, _METRICS_READ))
-        return {event.data["name"]: event.data["value"] for event in events if event.kind is EventKind.METRIC}
+        return {event.data["name"]: float(event.data["value"]) for event in events if event.kind is EventKind.METRIC}
 
 
 def _get(tx: Transaction, name: str) -> RegisteredModel:

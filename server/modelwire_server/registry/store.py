@@ -208,10 +208,16 @@ def _version(row: sa.Row[*tuple[Any, ...]], model: RegisteredModel) -> ModelVers
         name=model.name,
         version=row.version,
         artifact_id=row.artifact_id,
-        facts=Facts(**{**row.facts, "features": tuple(row.facts["features"])}),
+        facts=_facts(row.facts),
         stage=Stage(row.stage),
         description=row.description,
         tags=tuple(row.tags),
         aliases=tuple(alias for alias, number in model.aliases.items() if number == row.version),
         created_at=row.created_at,
     )
+
+
+def _facts(document: dict[str, Any]) -> Facts:
+    """NaN is text in the database."""
+    metrics = {name: float(value) for name, value in document["metrics"].items()}
+    return Facts(**{**document, "features": tuple(document["features"]), "metrics": metrics})

@@ -169,7 +169,7 @@ def event_message(event: Event) -> job_service_pb2.JobEvent:
         case EventKind.LOG:
             message.log.CopyFrom(_log_line(data))
         case EventKind.METRIC:
-            message.metric.CopyFrom(pb.MetricReported(name=data["name"], value=data["value"], step=data.get("step")))
+            message.metric.CopyFrom(pb.MetricReported(name=data["name"], value=float(data["value"]), step=data.get("step")))
         case EventKind.ARTIFACT:
             made = pb.ArtifactMade(artifact_id=data["artifact_id"], type=data["type"], content_size=data["content_size"])
             message.artifact.CopyFrom(made)

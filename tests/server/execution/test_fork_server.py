@@ -138,7 +138,7 @@ def test_nothing_is_left_after_close(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("module", "message"),
-    [("1 / 0", "ZeroDivisionError"), ("import os; os._exit(4)", "status 4"), ("runner = 7", "not a runner")],
+    [("1 / 0", "ZeroDivisionError"), ("import os; os._exit(4)", "status 4"), ("runner = 7", "neither a runner nor a predictor")],
 )
 def test_runners_that_cannot_be_loaded_are_told_at_the_start(tmp_path: Path, module: str, message: str) -> None:
     (tmp_path / "broken.py").write_text(module)

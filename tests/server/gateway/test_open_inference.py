@@ -196,7 +196,7 @@ def test_parameters_are_heeded(rest: Any, model: str) -> None:
     strict = {"inputs": as_floats, "parameters": {"schema_policy": "strict"}}
     assert "'x' was int64 in the training and is double here" in refused(rest.post(path, strict), 400)
     answer = rest.post(path, {"inputs": as_floats, "parameters": {"schema_policy": "safe"}})
-    assert answer.json["outputs"][1]["data"] == [3]
+    assert answer.json["outputs"][1]["data"] == [3.0]
     for name, value, why in (
         ("schema_policy", "none", "parameters.schema_policy: is 'none', none of strict, safe, off"),
         ("engine", 1, "parameters.engine: must be of type str, not int"),

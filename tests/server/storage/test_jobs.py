@@ -132,3 +132,16 @@ def test_migrations_lead_to_the_tables_of_the_code(with_storage: Run) -> None:
         assert differences == []
 
     with_storage(use)
+
+
+def test_metrics_that_are_no_numbers_are_kept(with_storage: Run) -> None:
+    async def use(storage: Any) -> None:
+        (one,) = await queued(storage, "trees")
+        values = [float("nan"), float("inf"), float("-inf"), 0.5]
+        told = [NewEvent(EventKind.METRIC, {"name": "loss", "value": value, "nested": [{"v": value}]}, TIME) for value in values]
+        await storage.database.write(lambda tx: store.append_events(tx, one, told))
+        stored = await storage.database.read(lambda tx: store.events_after(tx, one, 1, 10))
+        assert [event.data["value"] for event in stored] == ["NaN", "Infinity", "-Infinity", 0.5]
+        assert [str(float(event.data["value"])) for event in stored] == [str(value) for value in values]
+
+    with_storage(use)

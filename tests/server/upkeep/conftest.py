@@ -18,12 +18,14 @@ from modelwire_server.artifacts.tree import ArtifactTree
 from modelwire_server.artifacts.workspace import Workspace, WorkspaceFile
 from modelwire_server.clock import new_id, now
 from modelwire_server.configs.catalog import ConfigCatalog
-from modelwire_server.database.engine import Database, make_engine
+from modelwire_server.database.engine import Database, Transaction, make_engine
 from modelwire_server.database.export import rows_of, table_names
 from modelwire_server.jobs import claims
 from modelwire_server.jobs import store as job_store
 from modelwire_server.jobs.model import EventKind, Job, JobKind, JobStatus, NewEvent
 from modelwire_server.jobs.submission import first_events
+from modelwire_server.registry import store as registry
+from modelwire_server.registry.model import Facts, ModelEventKind, ModelVersion, Stage
 from modelwire_server.runners import RunnerRegistry
 
 
@@ -105,8 +107,8 @@ class Storage:
         listed = Workspace(files=[WorkspaceFile(path, blob.digest, blob.size) for path, blob in blobs.items()])
         return await self.artifact(content=listed.to_json(), content_type=WORKSPACE, **fields)
 
-    async def busy_year(self) -> None:
-        """Something in every table."""
+    async def busy_year(self, *, named: bool = True) -> None:
+        """Something in every table, or in all but those of the registry."""
         config = await self.configs.create(name="yearly", data={"depth": 2, "note": "Übung"}, request_id=new_id())
         model = await self.artifact(content=b"model", tags=("a", "b"), metadata={"config": {"depth": 2}, "score": 0.5})
         await self.configs.link(config.id, model.id)
@@ -123,6 +125,30 @@ class Storage:
         await self.database.write(lambda tx: claims.claim(tx, new_id(), **lease))
         line = NewEvent(EventKind.LOG, {"source": "stdout", "text": "line \u2028 \U0001f333"}, now())
         await self.database.write(lambda tx: job_store.append_events(tx, running.id, [line]))
+        if named:
+            await self.database.write(lambda tx: self._register(tx, model.id))
+
+    def _register(self, tx: Transaction, artifact_id: str) -> None:
+        """Names a model, points an alias to it, and follows what happened."""
+        registry.insert(tx, "weather", now())
+        model = registry.get(tx, "weather")
+        assert model is not None
+        version = ModelVersion(
+            id=new_id(),
+            name=model.name,
+            version=registry.next_version(tx, model),
+            artifact_id=artifact_id,
+            facts=Facts(metrics={"error": float("nan")}, features=("x",)),
+            stage=Stage.STAGING,
+            description="",
+            tags=("a",),
+            aliases=(),
+            created_at=now(),
+        )
+        registry.insert_version(tx, model, version)
+        registry.point(tx, model, "production", version.version, [])
+        sequence = registry.tell(tx, ModelEventKind.REGISTERED, model.name, version=version.version)
+        registry.follow(tx, new_id(), sequence, timedelta(seconds=1))
 
     async def rows(self) -> dict[str, list[dict[str, Any]]]:
         """All that is in the database."""

@@ -224,12 +224,13 @@ def test_a_backup_of_an_older_version_is_brought_up_to_date(
     newer = {"failures", "priority", "not_before"}
 
     async def use(storage: Storage) -> None:
-        await storage.busy_year()
+        await storage.busy_year(named=False)
         target = tmp_path / "backup"
         manifest = (await backed_up(storage, target)).manifest
         folder = BackupFolder(target, manifest.rows_folder)
         jobs = [{name: value for name, value in row.items() if name not in newer} for row in folder.read_rows("jobs")]
         rows = {**manifest.rows, "jobs": folder.write_rows("jobs", jobs)}
+        rows = {name: part for name, part in rows.items() if not name.startswith("model")}
         (target / "backup.json").write_text(manifest.model_copy(update={"revision": "0001", "rows": rows}).model_dump_json())
         async with elsewhere("new") as new:
             await restore(target, new.database, new.blobs)
