@@ -12,6 +12,8 @@ SOAK ?=
 # What to test, and what else to tell pytest: `make test TESTS=tests/client PYTEST="-x -k predict"`.
 TESTS ?= tests
 PYTEST ?=
+# In how many processes.
+JOBS ?= 2
 UV := $(shell command -v uv 2> /dev/null)
 export UV_PYTHON_DOWNLOADS := never
 # Where it is set, each of the many processes that are started here compiles all that it imports: 2 s instead of 1 for a server.
@@ -34,8 +36,8 @@ tools: .tools/bin/grpcurl ## grpcurl, for the tests that use it (needs Go)
 demo: setup ## a server with an example model, and a tour of it
 	$(BIN)/modelwire demo
 
-test: setup ## the whole test suite
-	$(BIN)/python $(MEASURE) -m pytest $(TESTS) $(PYTEST)
+test: setup ## the whole test suite, in two processes; JOBS=1 for one
+	$(BIN)/python $(MEASURE) -m pytest $(TESTS) $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile) $(PYTEST)
 
 chaos: setup ## jobs while servers are killed, the long form; CHAOS="sqlite --seed 7" for less
 	PYTHONPATH=tests:tests/acceptance $(BIN)/python -m chaos $(CHAOS)
