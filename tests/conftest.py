@@ -6,14 +6,12 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+# Parallel runs set it for their own terminal; programs that tests start would take it for theirs.
+os.environ.pop("COLUMNS", None)
 
 from objectstore import ObjectStoreServer, object_store_server
 from postgres import PostgresServer, postgres_server, program
 from storages import SQLITE_AND_FILES
-
-
-# Parallel runs set it for their own terminal; programs that tests start would take it for theirs.
-os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")
