@@ -42,6 +42,7 @@ class CommonPage:
         return families
 
     async def _others(self) -> Sequence[Families]:
+        found: Sequence[Families] = ()
         for _ in range(_TRIES):
             links = await self._member.connect("metrics")
             pages = await asyncio.gather(*map(_read, links))

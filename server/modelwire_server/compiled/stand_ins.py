@@ -113,7 +113,7 @@ class StandIn:
         self.__dict__.update(methods, _original=original, _methods=methods)
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return type(self.__dict__["_original"])
 
     def __getattr__(self, name: str) -> Any:

@@ -92,8 +92,9 @@ def _compile(model: Any, predict: Predict, data: pa.Table) -> tuple[Sequence[Gra
     for place, known in calls.items():
         for method, call in known.items():
             graph = convert(place, estimators[place], method, call.rows, call.result)
-            graphs.append((graph, open_session(graph.content)))
-            gains.append(_gain(*graphs[-1], getattr(estimators[place], method), call.rows))
+            session = open_session(graph.content)
+            graphs.append((graph, session))
+            gains.append(_gain(graph, session, getattr(estimators[place], method), call.rows))
     count, difference = _compare(model, compiled(model, graphs), predict, rows)
     measured = {"tolerance": TOLERANCE, "max_difference": difference, "rows": count}
     if not difference <= TOLERANCE:
