@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="So long does a prediction wait for others that are under way, to share a call of a runner whose rows are independent. "
-        "One that comes alone never waits.",
+        "One that comes alone does so once in a thousand times, to see whether others come.",
     )
     max_batch_rows: Count = Field(1024, description="So many rows may predictions have together that share a call.")
     told_models: Annotated[int, Field(ge=0)] = Field(

@@ -5,8 +5,8 @@ Which way a prediction goes is learned from the calls before it:
 - A model whose rows are independent and whose calls take less than a millisecond is called on the event loop: handing over to a thread
   would take longer.
 - Where calls take long enough for it to matter, predictions of a runner whose rows are independent share calls. A prediction that comes
-  alone never waits for others. While others are under way it waits for a moment (`wait`): gRPC takes calls up one at a time, so without
-  it there would never be two.
+  alone does not wait for others. While others are under way it waits for a moment (`wait`): gRPC takes calls up one at a time, so
+  without it there would never be two.
 - Slower models are called in threads, so many at a time per model, so that no model takes the threads of another. What comes meanwhile
   waits in line, and shares calls if it may.
 """
@@ -30,6 +30,7 @@ from ..compiled.stand_ins import fallbacks
 from ..errors import InvalidPrediction, MemoryLimit, ModelwireError, Overloaded, RunnerFailed
 from .asks import Ask, Joined, Predicted, WaitingLine, split
 from .costs import CallCost
+from .crowds import Crowd
 from .loading import RUNNER
 
 # Calls that take less are made on the event loop.
@@ -82,7 +83,7 @@ class Lane:
         self._running = 0
         self._timer: asyncio.TimerHandle | None = None
         self._open = 0
-        self._crowd = 1
+        self._crowd = Crowd()
 
     @property
     def waiting(self) -> int:
@@ -101,7 +102,7 @@ class Lane:
         if self.call.is_async:
             return await self._await_runner(ask)
         seconds = self._seconds_inline(ask.future.num_rows)
-        if seconds is not None and not self._line and (self._open <= 1 or ask.group is None or seconds < TRIVIAL):
+        if seconds is not None and not self._line and (seconds < TRIVIAL or ask.group is None or self._crowd.is_alone(self._open)):
             return self._compute_now(ask)
         self._admit(ask)
         ask.outcome = asyncio.get_running_loop().create_future()
@@ -136,7 +137,10 @@ class Lane:
 
     def _go_on(self) -> None:
         """Begins what is next, or waits for a moment for others to share the call."""
-        if len(self._line) >= max(self._crowd, 2) or self._rules.wait <= 0 or self._next_inline() is None:
+        if self._rules.wait <= 0 or self._next_inline() is None:
+            self._begin()
+        elif len(self._line) >= self._crowd.size:
+            self._crowd.gathered()
             self._begin()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._rules.wait, self._time_is_up)
@@ -145,7 +149,7 @@ class Lane:
         return self._seconds_inline(min(self._line.rows, self._rules.max_rows))
 
     def _time_is_up(self) -> None:
-        self._crowd = max(len(self._line), self._crowd - 1 - self._crowd // 8)
+        self._crowd.met(len(self._line))
         self._begin()
 
     def _begin(self) -> None:
@@ -155,7 +159,6 @@ class Lane:
         if self._next_inline() is None:
             self._fill_threads()
             return
-        self._crowd = max(self._crowd, self._open)
         if self._line and (asks := self._line.take()):
             outcomes, seconds = self._compute(asks)
             self._cost.observe(_rows(asks), seconds)
