@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,6 +14,7 @@ import structlog
 
 from .artifacts.tree import ArtifactTree
 from .configs.catalog import ConfigCatalog
+from .cores import available_cores
 from .database.engine import Database
 from .database.notifications import Listener, Topic
 from .front import open_front
@@ -176,7 +176,7 @@ def assemble(ground: Ground) -> Parts:
 
 def predictor_rules(settings: Settings) -> PredictorRules:
     return PredictorRules(
-        threads=os.cpu_count() or 1,
+        threads=available_cores(),
         max_waiting=settings.max_waiting_predictions,
         check_seconds=settings.predictor_check_seconds,
         check_timeout=settings.predictor_check_timeout,
@@ -184,7 +184,7 @@ def predictor_rules(settings: Settings) -> PredictorRules:
 
 
 def predictor_of(ground: Ground) -> Predictor:
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     scripts = ScriptPredictor(executor=ground.executor, blobs=ground.blobs, slots=cores)
     return Predictor(rules=ground.settings.lane_rules, scripts=scripts)
 

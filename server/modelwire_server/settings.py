@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .columns import SchemaPolicy
 from .compiled import conversion
+from .cores import available_cores
 from .frames import FrameLimits
 from .inference.lanes import LaneRules
 from .upkeep.policy import Duration, RetentionPolicy
@@ -78,14 +79,14 @@ class Settings(BaseSettings):
     )
 
     max_jobs: Count = Field(
-        default_factory=lambda: os.cpu_count() or 1, description="So many jobs run at once. The number of cores by default."
+        default_factory=available_cores, description="So many jobs run at once. The number of cores by default."
     )
     max_pending_jobs: Count = Field(10_000, description="So many jobs may wait; more are refused with OVERLOADED.")
     max_waiting_predictions: Count = Field(
         1_000, description="So many predictions may wait for a model; more are refused with OVERLOADED."
     )
     predict_threads: Count = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+        default_factory=available_cores,
         description="So many calls of one model that takes longer than a millisecond run at once. The number of cores by default.",
     )
     batch_wait: float = Field(

@@ -27,6 +27,7 @@ from modelwire_runners.predictor import self_tests_later
 
 from . import app
 from .common_page import CommonPage
+from .cores import available_cores
 from .database.neighbours import Neighbours
 from .database.notifications import Listener
 from .errors import Degraded, ModelwireError, StartError
@@ -182,7 +183,7 @@ async def run_jobs(stack: AsyncExitStack, member: Member, loaded: Loaded, *, ide
     await app.begin_work(stack, parts)
     app.spare_collector()
     member.answers("metrics", page.answer)
-    work = WorkForOthers(ground.executor, os.cpu_count() or 1)
+    work = WorkForOthers(ground.executor, available_cores())
     member.answers("work", work.answer)
     registration = app.registration_of(settings, required=settings.registration_required and is_first)
     if registration is not None:
