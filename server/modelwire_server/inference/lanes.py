@@ -37,7 +37,7 @@ from .loading import RUNNER
 FAST = 0.001
 # One call of so many seconds is enough to leave it.
 MUCH_TOO_SLOW = 5 * FAST
-# Below this, sharing a call takes longer than making one.
+# Below this, sharing a call with one or two others takes longer than making one.
 TRIVIAL = 60e-6
 # So much of the time that a caller has left may be spent in the line, as far as can be told.
 PATIENCE = 0.8
@@ -102,7 +102,7 @@ class Lane:
         if self.call.is_async:
             return await self._await_runner(ask)
         seconds = self._seconds_inline(ask.future.num_rows)
-        if seconds is not None and not self._line and (seconds < TRIVIAL or ask.group is None or self._crowd.is_alone(self._open)):
+        if seconds is not None and not self._line and (ask.group is None or self._crowd.is_too_small(_least(seconds), self._open)):
             return self._compute_now(ask)
         self._admit(ask)
         ask.outcome = asyncio.get_running_loop().create_future()
@@ -137,10 +137,7 @@ class Lane:
 
     def _go_on(self) -> None:
         """Begins what is next, or waits for a moment for others to share the call."""
-        if self._rules.wait <= 0 or self._next_inline() is None:
-            self._begin()
-        elif len(self._line) >= self._crowd.size:
-            self._crowd.gathered()
+        if self._rules.wait <= 0 or self._next_inline() is None or self._crowd.is_complete(len(self._line)):
             self._begin()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._rules.wait, self._time_is_up)
@@ -149,7 +146,7 @@ class Lane:
         return self._seconds_inline(min(self._line.rows, self._rules.max_rows))
 
     def _time_is_up(self) -> None:
-        self._crowd.met(len(self._line))
+        self._crowd.met(len(self._line), _least(self._next_inline() or FAST))
         self._begin()
 
     def _begin(self) -> None:
@@ -251,6 +248,12 @@ class Lane:
                 self._configs.clear()
             parsed = self._configs[horizon] = ParsedConfig(self._runner, {**self._config, "prediction_periods": horizon})
         return parsed
+
+
+def _least(seconds: float) -> int:
+    """How many must share a call that takes so long for it to be worth it: the call saved, or at least the caches that stay warm while
+    one answer after the other is written."""
+    return 2 if seconds >= TRIVIAL else 4
 
 
 def _rows(asks: Sequence[Ask]) -> int:
