@@ -40,7 +40,7 @@ MUCH_TOO_SLOW = 5 * FAST
 # Below this, sharing a call with one or two others takes longer than making one.
 TRIVIAL = 60e-6
 # So much of the time that a caller has left may be spent in the line, as far as can be told.
-PATIENCE = 0.8
+PATIENCE = 0.6
 # So many configs, which differ in their horizon, are kept parsed.
 _MOST_CONFIGS = 16
 

@@ -15,8 +15,9 @@ REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,100}")
 # Asked every few seconds by machines.
 _QUIET = "grpc.health."
-# A line takes longer than a prediction: those that went well are told at debug level only.
+# A line takes longer than a prediction: those that went well are told at debug level only, and of those that did not so many per second.
 _HOT = ("modelwire.v1.PredictService/Predict", "inference.GRPCInferenceService/ModelInfer")
+_FAILURES_PER_SECOND = 20
 _NAME = "modelwire_server.calls"
 
 log = structlog.get_logger(_NAME)
@@ -24,7 +25,8 @@ log = structlog.get_logger(_NAME)
 
 def log_calls(method: Method, act: Act) -> Act:
     """Logs the end of each call. The request id is the caller's, or a new one; it goes back in the trailer."""
-    quiet, hot = method.service.startswith(_QUIET), method.path in _HOT
+    quiet = method.service.startswith(_QUIET)
+    failures = _Failures() if method.path in _HOT else None
 
     async def logged(request: Any, context: Context) -> Any:
         request_id = _request_id(context)
@@ -39,17 +41,34 @@ def log_calls(method: Method, act: Act) -> Act:
             raise
         finally:
             code = code_of(context, failure)
-            if not quiet and not (hot and code == OK):
-                _write(logging.INFO, method, context, code, began)
-            elif logging.getLogger(_NAME).isEnabledFor(logging.DEBUG):
-                _write(logging.DEBUG, method, context, code, began)
+            is_told = not quiet if failures is None else code != OK and failures.has_room(began)
+            level = logging.INFO if is_told else logging.DEBUG
+            if is_told or logging.getLogger(_NAME).isEnabledFor(level):
+                more = failures.left_out() if is_told and failures else {}
+                duration = round((time.perf_counter() - began) * 1000, 2)
+                log.log(level, "call", method=method.path, code=code, duration_ms=duration, peer=context.peer(), **more)
 
     return logged
 
 
-def _write(level: int, method: Method, context: Context, code: str, began: float) -> None:
-    duration = round((time.perf_counter() - began) * 1000, 2)
-    log.log(level, "call", method=method.path, code=code, duration_ms=duration, peer=context.peer())
+class _Failures:
+    """How many failures of a method are told in each second, and how many were left out."""
+
+    def __init__(self) -> None:
+        self._second, self._told, self._left_out = 0, 0, 0
+
+    def has_room(self, now: float) -> bool:
+        if int(now) != self._second:
+            self._second, self._told = int(now), 0
+        has_room = self._told < _FAILURES_PER_SECOND
+        self._told += has_room
+        self._left_out += not has_room
+        return has_room
+
+    def left_out(self) -> dict[str, int]:
+        """What a line says of those before it."""
+        count, self._left_out = self._left_out, 0
+        return {"others_left_out": count} if count else {}
 
 
 def _request_id(context: Context) -> str:

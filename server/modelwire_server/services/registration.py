@@ -88,6 +88,10 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", round(settings.max_connection_age * 1000)),
         ("grpc.max_connection_age_grace_ms", round(settings.max_connection_age_grace * 1000)),
         ("grpc.so_reuseport", int(settings.reuse_port)),
+        # Calls that were not yet taken up. Beyond the first number some are ended at once, beyond the second all: whoever came a second
+        # ago is not served in time by keeping everybody waiting for a second.
+        ("grpc.server.max_pending_requests", 400),
+        ("grpc.server.max_pending_requests_hard_limit", 800),
     ]
 
 

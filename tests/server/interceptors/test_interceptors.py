@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -449,3 +450,20 @@ def test_predictions_that_went_well_are_told_at_debug_level_only(
             asyncio.run(logged("", Answered(code)))  # type: ignore[arg-type]
         told = level == "info" or enabled == logging.DEBUG
         assert [entry["log_level"] for entry in logs] == [level] * told
+
+
+def test_of_many_predictions_that_fail_some_are_told_and_the_rest_is_counted() -> None:
+    async def answer(request: Any, context: Context) -> str:
+        return "answer"
+
+    async def main() -> None:
+        logged = log_calls(Method("modelwire.v1.PredictService", "Predict", False), answer)
+        until = time.perf_counter() + 1.05  # into the next second
+        while time.perf_counter() < until:
+            for _ in range(50):
+                await logged("", Answered(grpc.StatusCode.RESOURCE_EXHAUSTED))  # type: ignore[arg-type]
+
+    with capture_logs() as logs:
+        asyncio.run(main())
+    assert 21 <= len(logs) <= 60
+    assert sum(entry.get("others_left_out", 0) for entry in logs) >= 30
