@@ -11,6 +11,7 @@ from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from modelwire.v1 import frame_pb2 as _frame_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -397,6 +398,9 @@ class ModelVersion(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's name."""
     version: _builtins.int
@@ -415,6 +419,12 @@ class ModelVersion(_message.Message):
     """A label, for those who think in stages."""
     description: _builtins.str
     """What people wrote about it."""
+    source: _builtins.str
+    """Where it came from: empty if a training of ours made it, else `upload`, or a URI such as `mlflow:wine/3`."""
+    format: _builtins.str
+    """The format of its content: `cloudpickle`, `skops`, `onnx`, `safetensors`, `workspace`."""
+    grant: _builtins.str
+    """Why its content was read although that can run code, for what came from elsewhere."""
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The columns that it predicts from."""
@@ -462,10 +472,13 @@ class ModelVersion(_message.Message):
         tags: _abc.Iterable[_builtins.str] | None = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
+        format: _builtins.str = ...,
+        grant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "signature", b"signature", "trained_at", b"trained_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "aliases", b"aliases", "artifact_id", b"artifact_id", "created_at", b"created_at", "description", b"description", "features", b"features", "framework", b"framework", "metrics", b"metrics", "name", b"name", "runner_id", b"runner_id", "signature", b"signature", "stage", b"stage", "tags", b"tags", "target", b"target", "trained_at", b"trained_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "aliases", b"aliases", "artifact_id", b"artifact_id", "created_at", b"created_at", "description", b"description", "features", b"features", "format", b"format", "framework", b"framework", "grant", b"grant", "metrics", b"metrics", "name", b"name", "runner_id", b"runner_id", "signature", b"signature", "source", b"source", "stage", b"stage", "tags", b"tags", "target", b"target", "trained_at", b"trained_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -586,6 +599,420 @@ class RegisterModelVersionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegisterModelVersionResponse: _TypeAlias = RegisterModelVersionResponse  # noqa: Y015
+
+@_typing.final
+class ImportModelRequest(_message.Message):
+    """A model that was made elsewhere, in parts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """The next bytes of the file. At most 4 MiB."""
+    @_builtins.property
+    def header(self) -> Global___ImportHeader:
+        """What the model is."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___ImportHeader | None = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___ImportModelRequest: _TypeAlias = ImportModelRequest  # noqa: Y015
+
+@_typing.final
+class ImportHeader(_message.Message):
+    """Describes a model that was made elsewhere."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    RUNNER_ID_FIELD_NUMBER: _builtins.int
+    CONFIG_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    ALGORITHM_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    FRAMEWORK_FIELD_NUMBER: _builtins.int
+    TRAINED_AT_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name that it becomes a version of. Required."""
+    format: _builtins.str
+    """`skops`, `onnx`, `safetensors` or `cloudpickle`, which also reads other pickles. Empty: told by the content, or by the source."""
+    uri: _builtins.str
+    """Where it is, instead of chunks: `mlflow:NAME/VERSION`, `mlflow:NAME@ALIAS`, `mlflow:NAME/STAGE`, or an address in a store of objects."""
+    runner_id: _builtins.str
+    """The runner that predicts with it. Empty: the one for models of common libraries, which calls their own `predict`."""
+    grant: _builtins.str
+    """Why content that can run code is to be trusted: recorded with the version. Empty: such content is refused. The server must allow it too."""
+    digest: _builtins.str
+    """`sha256:` and 64 hexadecimal digits, over the file. Empty: not checked."""
+    algorithm: _builtins.str
+    """What kind of model it is. Empty: what the file tells."""
+    target: _builtins.str
+    """What it predicts."""
+    framework: _builtins.str
+    """The library it was made with. Empty: what the file tells."""
+    description: _builtins.str
+    """What it is for people."""
+    stage: Global___ModelStage.ValueType
+    """The label of the version."""
+    alias: _builtins.str
+    """An alias that is to point to it at once, as PromoteModel does. Empty: none."""
+    request_id: _builtins.str
+    """Makes a retry safe: the same id gives the same version. At most 100 characters."""
+    @_builtins.property
+    def config(self) -> _struct_pb2.Struct:
+        """The config that the runner gets. Absent: its defaults."""
+
+    @_builtins.property
+    def signature(self) -> _struct_pb2.Struct:
+        """Its inputs and outputs as in ModelVersion. Absent: what the file tells."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The columns that it predicts from. Empty: what the file or the signature tells."""
+
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """How good it is."""
+
+    @_builtins.property
+    def trained_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was trained. Absent: not known."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Labels."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        format: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        runner_id: _builtins.str = ...,
+        config: _struct_pb2.Struct | None = ...,
+        grant: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        signature: _struct_pb2.Struct | None = ...,
+        algorithm: _builtins.str = ...,
+        features: _abc.Iterable[_builtins.str] | None = ...,
+        target: _builtins.str = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        framework: _builtins.str = ...,
+        trained_at: _timestamp_pb2.Timestamp | None = ...,
+        description: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        stage: Global___ModelStage.ValueType = ...,
+        alias: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "signature", b"signature", "trained_at", b"trained_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "alias", b"alias", "config", b"config", "description", b"description", "digest", b"digest", "features", b"features", "format", b"format", "framework", b"framework", "grant", b"grant", "metrics", b"metrics", "name", b"name", "request_id", b"request_id", "runner_id", b"runner_id", "signature", b"signature", "stage", b"stage", "tags", b"tags", "target", b"target", "trained_at", b"trained_at", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportHeader: _TypeAlias = ImportHeader  # noqa: Y015
+
+@_typing.final
+class ImportModelResponse(_message.Message):
+    """The version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___ModelVersion:
+        """What was registered."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___ModelVersion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportModelResponse: _TypeAlias = ImportModelResponse  # noqa: Y015
+
+@_typing.final
+class ScoreModelRequest(_message.Message):
+    """Rows whose target is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    PREDICTION_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model, in any of the ways that Predict takes. Required."""
+    target: _builtins.str
+    """The column that holds what is right. Empty: the target that is known of the model."""
+    prediction: _builtins.str
+    """The column of the predictions to compare it with. Empty: the first that is not a column of the rows."""
+    @_builtins.property
+    def data(self) -> _frame_pb2.Frame:
+        """The rows, with the target among the columns. Required."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        data: _frame_pb2.Frame | None = ...,
+        target: _builtins.str = ...,
+        prediction: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "model", b"model", "prediction", b"prediction", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreModelRequest: _TypeAlias = ScoreModelRequest  # noqa: Y015
+
+@_typing.final
+class ScoreModelResponse(_message.Message):
+    """How good the model is on the rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScoresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """The artifact that predicted."""
+    model_version: _builtins.str
+    """The version, as `name/3`, if the model was asked for by name."""
+    rows: _builtins.int
+    """How many rows were scored."""
+    @_builtins.property
+    def scores(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """The scores by their names: what the runner's own scores are, or `accuracy`, `f1` ... of classes, and `r2`, `rmse`, `mae` ... of numbers."""
+
+    def __init__(
+        self,
+        *,
+        scores: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        model_id: _builtins.str = ...,
+        model_version: _builtins.str = ...,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "model_version", b"model_version", "rows", b"rows", "scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreModelResponse: _TypeAlias = ScoreModelResponse  # noqa: Y015
+
+@_typing.final
+class ReloadModelsRequest(_message.Message):
+    """Says what to look for anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Only this model. Empty: all."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReloadModelsRequest: _TypeAlias = ReloadModelsRequest  # noqa: Y015
+
+@_typing.final
+class ReloadModelsResponse(_message.Message):
+    """It is being looked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelReadiness]:
+        """How the models that it is about were when the answer was given."""
+
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___ModelReadiness] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReloadModelsResponse: _TypeAlias = ReloadModelsResponse  # noqa: Y015
+
+@_typing.final
+class CheckModelsRequest(_message.Message):
+    """Asks which models can predict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Only this model: a name, or `name@alias`. Empty: all that the server is to serve, and all that have the alias `production`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckModelsRequest: _TypeAlias = CheckModelsRequest  # noqa: Y015
+
+@_typing.final
+class CheckModelsResponse(_message.Message):
+    """Which models can predict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelReadiness]:
+        """The models, by name."""
+
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___ModelReadiness] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckModelsResponse: _TypeAlias = CheckModelsResponse  # noqa: Y015
+
+@_typing.final
+class ModelReadiness(_message.Message):
+    """Whether a model can predict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    NEXT_ATTEMPT_AT_FIELD_NUMBER: _builtins.int
+    CHECKED_AT_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model, as `name@alias`."""
+    ready: _builtins.bool
+    """Whether it can predict."""
+    version: _builtins.int
+    """The version that predicts; 0 if none does."""
+    message: _builtins.str
+    """Why it cannot predict, or why a newer version could not be loaded, for people."""
+    failed_attempts: _builtins.int
+    """How often it was tried to load what is missing, without success."""
+    @_builtins.property
+    def next_attempt_at(self) -> _timestamp_pb2.Timestamp:
+        """When that is tried again. Absent: it is not."""
+
+    @_builtins.property
+    def checked_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was found out. Absent: never."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        ready: _builtins.bool = ...,
+        version: _builtins.int = ...,
+        message: _builtins.str = ...,
+        failed_attempts: _builtins.int = ...,
+        next_attempt_at: _timestamp_pb2.Timestamp | None = ...,
+        checked_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checked_at", b"checked_at", "next_attempt_at", b"next_attempt_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_at", b"checked_at", "failed_attempts", b"failed_attempts", "message", b"message", "model", b"model", "next_attempt_at", b"next_attempt_at", "ready", b"ready", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelReadiness: _TypeAlias = ModelReadiness  # noqa: Y015
 
 @_typing.final
 class GetModelRequest(_message.Message):

@@ -41,6 +41,26 @@ class ModelServiceStub:
                 request_serializer=modelwire_dot_v1_dot_model__service__pb2.RegisterModelVersionRequest.SerializeToString,
                 response_deserializer=modelwire_dot_v1_dot_model__service__pb2.RegisterModelVersionResponse.FromString,
                 _registered_method=True)
+        self.ImportModel = channel.stream_unary(
+                '/modelwire.v1.ModelService/ImportModel',
+                request_serializer=modelwire_dot_v1_dot_model__service__pb2.ImportModelRequest.SerializeToString,
+                response_deserializer=modelwire_dot_v1_dot_model__service__pb2.ImportModelResponse.FromString,
+                _registered_method=True)
+        self.ScoreModel = channel.unary_unary(
+                '/modelwire.v1.ModelService/ScoreModel',
+                request_serializer=modelwire_dot_v1_dot_model__service__pb2.ScoreModelRequest.SerializeToString,
+                response_deserializer=modelwire_dot_v1_dot_model__service__pb2.ScoreModelResponse.FromString,
+                _registered_method=True)
+        self.ReloadModels = channel.unary_unary(
+                '/modelwire.v1.ModelService/ReloadModels',
+                request_serializer=modelwire_dot_v1_dot_model__service__pb2.ReloadModelsRequest.SerializeToString,
+                response_deserializer=modelwire_dot_v1_dot_model__service__pb2.ReloadModelsResponse.FromString,
+                _registered_method=True)
+        self.CheckModels = channel.unary_unary(
+                '/modelwire.v1.ModelService/CheckModels',
+                request_serializer=modelwire_dot_v1_dot_model__service__pb2.CheckModelsRequest.SerializeToString,
+                response_deserializer=modelwire_dot_v1_dot_model__service__pb2.CheckModelsResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/modelwire.v1.ModelService/GetModel',
                 request_serializer=modelwire_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
@@ -111,6 +131,37 @@ class ModelServiceServicer:
     def RegisterModelVersion(self, request, context):
         """Registers a trained model as the next version of a name; the name comes into being with its first version. Versions are numbered
         from 1, and a number is never given twice. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FIELD, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportModel(self, request_iterator, context):
+        """Makes the next version of a name from a model that was made elsewhere: from a file in the chunks that follow the header, or from what
+        the header's `uri` names. Files that can run code when they are read need a grant, which is recorded. Fails with INVALID_FIELD,
+        UNTRUSTED_CONTENT, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED, DIGEST_MISMATCH, CONTENT_TOO_LARGE, SOURCE_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScoreModel(self, request, context):
+        """Computes how good a model is on rows whose target is known. Fails as Predict does, and with INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReloadModels(self, request, context):
+        """Has every serving process look anew for what its models are to be: sources of models are asked, and what could not be loaded is
+        tried again at once. Answers without waiting for that. Fails with MODEL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckModels(self, request, context):
+        """Tells which models can predict, and why others cannot. Fails with MODEL_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +266,26 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=modelwire_dot_v1_dot_model__service__pb2.RegisterModelVersionRequest.FromString,
                     response_serializer=modelwire_dot_v1_dot_model__service__pb2.RegisterModelVersionResponse.SerializeToString,
             ),
+            'ImportModel': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportModel,
+                    request_deserializer=modelwire_dot_v1_dot_model__service__pb2.ImportModelRequest.FromString,
+                    response_serializer=modelwire_dot_v1_dot_model__service__pb2.ImportModelResponse.SerializeToString,
+            ),
+            'ScoreModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScoreModel,
+                    request_deserializer=modelwire_dot_v1_dot_model__service__pb2.ScoreModelRequest.FromString,
+                    response_serializer=modelwire_dot_v1_dot_model__service__pb2.ScoreModelResponse.SerializeToString,
+            ),
+            'ReloadModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadModels,
+                    request_deserializer=modelwire_dot_v1_dot_model__service__pb2.ReloadModelsRequest.FromString,
+                    response_serializer=modelwire_dot_v1_dot_model__service__pb2.ReloadModelsResponse.SerializeToString,
+            ),
+            'CheckModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckModels,
+                    request_deserializer=modelwire_dot_v1_dot_model__service__pb2.CheckModelsRequest.FromString,
+                    response_serializer=modelwire_dot_v1_dot_model__service__pb2.CheckModelsResponse.SerializeToString,
+            ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
                     request_deserializer=modelwire_dot_v1_dot_model__service__pb2.GetModelRequest.FromString,
@@ -305,6 +376,114 @@ class ModelService:
             '/modelwire.v1.ModelService/RegisterModelVersion',
             modelwire_dot_v1_dot_model__service__pb2.RegisterModelVersionRequest.SerializeToString,
             modelwire_dot_v1_dot_model__service__pb2.RegisterModelVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportModel(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/modelwire.v1.ModelService/ImportModel',
+            modelwire_dot_v1_dot_model__service__pb2.ImportModelRequest.SerializeToString,
+            modelwire_dot_v1_dot_model__service__pb2.ImportModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelwire.v1.ModelService/ScoreModel',
+            modelwire_dot_v1_dot_model__service__pb2.ScoreModelRequest.SerializeToString,
+            modelwire_dot_v1_dot_model__service__pb2.ScoreModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelwire.v1.ModelService/ReloadModels',
+            modelwire_dot_v1_dot_model__service__pb2.ReloadModelsRequest.SerializeToString,
+            modelwire_dot_v1_dot_model__service__pb2.ReloadModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelwire.v1.ModelService/CheckModels',
+            modelwire_dot_v1_dot_model__service__pb2.CheckModelsRequest.SerializeToString,
+            modelwire_dot_v1_dot_model__service__pb2.CheckModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,19 @@ class ModelServiceStub:
     """Registers a trained model as the next version of a name; the name comes into being with its first version. Versions are numbered
     from 1, and a number is never given twice. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FIELD, REQUEST_ID_REUSED.
     """
+    ImportModel: _grpc.StreamUnaryMultiCallable[_model_service_pb2.ImportModelRequest, _model_service_pb2.ImportModelResponse]
+    """Makes the next version of a name from a model that was made elsewhere: from a file in the chunks that follow the header, or from what
+    the header's `uri` names. Files that can run code when they are read need a grant, which is recorded. Fails with INVALID_FIELD,
+    UNTRUSTED_CONTENT, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED, DIGEST_MISMATCH, CONTENT_TOO_LARGE, SOURCE_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
+    ScoreModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ScoreModelRequest, _model_service_pb2.ScoreModelResponse]
+    """Computes how good a model is on rows whose target is known. Fails as Predict does, and with INVALID_FIELD."""
+    ReloadModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ReloadModelsRequest, _model_service_pb2.ReloadModelsResponse]
+    """Has every serving process look anew for what its models are to be: sources of models are asked, and what could not be loaded is
+    tried again at once. Answers without waiting for that. Fails with MODEL_NOT_FOUND.
+    """
+    CheckModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.CheckModelsRequest, _model_service_pb2.CheckModelsResponse]
+    """Tells which models can predict, and why others cannot. Fails with MODEL_NOT_FOUND."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
     """Reads one registered model with its aliases. Fails with MODEL_NOT_FOUND."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
@@ -87,6 +100,19 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Registers a trained model as the next version of a name; the name comes into being with its first version. Versions are numbered
     from 1, and a number is never given twice. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FIELD, REQUEST_ID_REUSED.
     """
+    ImportModel: _aio.StreamUnaryMultiCallable[_model_service_pb2.ImportModelRequest, _model_service_pb2.ImportModelResponse]  # type: ignore[assignment]
+    """Makes the next version of a name from a model that was made elsewhere: from a file in the chunks that follow the header, or from what
+    the header's `uri` names. Files that can run code when they are read need a grant, which is recorded. Fails with INVALID_FIELD,
+    UNTRUSTED_CONTENT, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED, DIGEST_MISMATCH, CONTENT_TOO_LARGE, SOURCE_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
+    ScoreModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ScoreModelRequest, _model_service_pb2.ScoreModelResponse]  # type: ignore[assignment]
+    """Computes how good a model is on rows whose target is known. Fails as Predict does, and with INVALID_FIELD."""
+    ReloadModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ReloadModelsRequest, _model_service_pb2.ReloadModelsResponse]  # type: ignore[assignment]
+    """Has every serving process look anew for what its models are to be: sources of models are asked, and what could not be loaded is
+    tried again at once. Answers without waiting for that. Fails with MODEL_NOT_FOUND.
+    """
+    CheckModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.CheckModelsRequest, _model_service_pb2.CheckModelsResponse]  # type: ignore[assignment]
+    """Tells which models can predict, and why others cannot. Fails with MODEL_NOT_FOUND."""
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """Reads one registered model with its aliases. Fails with MODEL_NOT_FOUND."""
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -138,6 +164,43 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Registers a trained model as the next version of a name; the name comes into being with its first version. Versions are numbered
         from 1, and a number is never given twice. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FIELD, REQUEST_ID_REUSED.
         """
+
+    @_abc_1.abstractmethod
+    def ImportModel(
+        self,
+        request_iterator: _MaybeAsyncIterator[_model_service_pb2.ImportModelRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ImportModelResponse, _abc.Awaitable[_model_service_pb2.ImportModelResponse]]:
+        """Makes the next version of a name from a model that was made elsewhere: from a file in the chunks that follow the header, or from what
+        the header's `uri` names. Files that can run code when they are read need a grant, which is recorded. Fails with INVALID_FIELD,
+        UNTRUSTED_CONTENT, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED, DIGEST_MISMATCH, CONTENT_TOO_LARGE, SOURCE_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ScoreModel(
+        self,
+        request: _model_service_pb2.ScoreModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ScoreModelResponse, _abc.Awaitable[_model_service_pb2.ScoreModelResponse]]:
+        """Computes how good a model is on rows whose target is known. Fails as Predict does, and with INVALID_FIELD."""
+
+    @_abc_1.abstractmethod
+    def ReloadModels(
+        self,
+        request: _model_service_pb2.ReloadModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ReloadModelsResponse, _abc.Awaitable[_model_service_pb2.ReloadModelsResponse]]:
+        """Has every serving process look anew for what its models are to be: sources of models are asked, and what could not be loaded is
+        tried again at once. Answers without waiting for that. Fails with MODEL_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckModels(
+        self,
+        request: _model_service_pb2.CheckModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.CheckModelsResponse, _abc.Awaitable[_model_service_pb2.CheckModelsResponse]]:
+        """Tells which models can predict, and why others cannot. Fails with MODEL_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def GetModel(
