@@ -39,6 +39,7 @@ from .predictors.desk import PredictorDesk, PredictorRules
 from .registry.catalog import ModelCatalog
 from .registry.following import Following
 from .registry.gatekeeper import Gatekeeper
+from .registry.reloading import Reloading
 from .runners import RunnerRegistry
 from .running import Running, ServedRunner
 from .services.registration import Domain
@@ -63,6 +64,7 @@ class Parts:
     dispatcher: Dispatcher
     upkeep: Upkeep
     following: Following
+    reloading: Reloading
     listener: Listener
     job_metrics: JobMetrics
 
@@ -108,7 +110,7 @@ def assemble(ground: Ground) -> Parts:
     queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs, max_pending_of=limits)
     configs = ConfigCatalog(database, runners, forget)
     tree = ArtifactTree(database, blobs, runners.hierarchy, forget)
-    following = Following(database)
+    following, reloading = Following(database), Reloading(database)
     models = ModelCache(
         tree=tree,
         blobs=blobs,
@@ -169,7 +171,8 @@ def assemble(ground: Ground) -> Parts:
         dispatcher=dispatcher,
         upkeep=upkeep_of(ground, forget),
         following=following,
-        listener=listener_of(database, hub, dispatcher, models, following),
+        reloading=reloading,
+        listener=listener_of(database, hub, dispatcher, models, following, reloading),
         job_metrics=job_metrics,
     )
 
@@ -206,12 +209,15 @@ def upkeep_of(ground: Ground, on_deleted: Callable[[Sequence[str]], None]) -> Up
     return Upkeep(ground.database, ground.blobs, retention, interval=interval, on_deleted=on_deleted)
 
 
-def listener_of(database: Database, hub: JobHub, dispatcher: Dispatcher, models: ModelCache, following: Following) -> Listener:
+def listener_of(
+    database: Database, hub: JobHub, dispatcher: Dispatcher, models: ModelCache, following: Following, reloading: Reloading
+) -> Listener:
     """Hears what other servers on the database have to tell."""
 
     def on_gap() -> None:
         hub.notify_all()
         following.notice()
+        reloading.notice()
 
     acts: dict[Topic, Callable[[str], None]] = {
         Topic.JOB: hub.notify,
@@ -220,6 +226,7 @@ def listener_of(database: Database, hub: JobHub, dispatcher: Dispatcher, models:
         Topic.GONE: models.forget,
         Topic.MODELS: lambda _: following.notice(),
         Topic.MODELS_SEEN: lambda _: following.seen(),
+        Topic.RELOADS: lambda _: reloading.notice(),
     }
     return Listener(database, lambda topic, about: acts[topic](about), on_gap)
 
@@ -285,8 +292,9 @@ async def begin_service(stack: AsyncExitStack, parts: Parts) -> None:
         part.start()
         stack.push_async_callback(part.close)
     await parts.models.load_pinned()
-    await parts.following.start()
-    stack.push_async_callback(parts.following.close)
+    for follower in (parts.following, parts.reloading):
+        await follower.start()
+        stack.push_async_callback(follower.close)
 
 
 def spare_collector() -> None:

@@ -35,6 +35,7 @@ class Topic(StrEnum):
     GONE = "gone"  # an artifact is deleted
     MODELS = "models"  # something happened in the registry: with the number of the event
     MODELS_SEEN = "models-seen"  # a server has taken notice of that
+    RELOADS = "reloads"  # models are to be looked for anew: with the number of the request
 
 
 def notify(tx: Transaction, topic: Topic, id: str = "") -> None:

@@ -161,6 +161,14 @@ model_followers = Table(
     Column("lease_until", UtcTime, nullable=False),
 )
 
+# Requests to look for models anew: the last one of each name, and with an empty name of all.
+model_reloads = Table(
+    "model_reloads",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
 jobs = Table(
     "jobs",
     metadata,

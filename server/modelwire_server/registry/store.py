@@ -17,6 +17,7 @@ from ..database.notifications import Topic, notify
 from ..database.tables import model_aliases as aliases
 from ..database.tables import model_events as events
 from ..database.tables import model_followers as followers
+from ..database.tables import model_reloads as reloads
 from ..database.tables import model_versions as versions
 from ..database.tables import models
 from ..paging import Page, PageRequest
@@ -183,6 +184,26 @@ def seconds_behind(tx: Transaction, sequence: int) -> float:
 
 def forget_dead_followers(tx: Transaction, silent_for: timedelta) -> None:
     tx.execute(sa.delete(followers).where(followers.c.lease_until < _present(tx) - silent_for))
+
+
+def request_reload(tx: Transaction, name: str) -> None:
+    """Numbers a request to look for a model, or with an empty name for all, and tells the other servers. The caller has the lock."""
+    number = last_reload(tx) + 1
+    here = reloads.c.name == name
+    if not tx.execute(sa.update(reloads).where(here).values(number=number).returning(reloads.c.name)).all():
+        tx.execute(sa.insert(reloads), {"name": name, "number": number})
+    notify(tx, Topic.RELOADS, str(number))
+
+
+def last_reload(tx: Transaction) -> int:
+    """The number of the last request; 0 before the first."""
+    return int(tx.execute(sa.select(sa.func.coalesce(sa.func.max(reloads.c.number), 0))).scalar_one())
+
+
+def reloads_after(tx: Transaction, number: int) -> list[tuple[int, str]]:
+    """The numbers and names of the requests after one, in order; of each name only the last."""
+    query = sa.select(reloads.c.number, reloads.c.name).where(reloads.c.number > number).order_by(reloads.c.number)
+    return [(row.number, row.name) for row in tx.execute(query)]
 
 
 def _present(tx: Transaction) -> datetime:

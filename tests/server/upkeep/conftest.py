@@ -147,6 +147,7 @@ class Storage:
         )
         registry.insert_version(tx, model, version)
         registry.point(tx, model, "production", version.version, [])
+        registry.request_reload(tx, model.name)
         sequence = registry.tell(tx, ModelEventKind.REGISTERED, model.name, version=version.version)
         registry.follow(tx, new_id(), sequence, timedelta(seconds=1))
 
