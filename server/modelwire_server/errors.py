@@ -6,6 +6,7 @@
     │   ├── InvalidFrame        ├── PreconditionFailed (NotAModel, ParentNotFound, ArtifactCycle, ...)
     │   ├── ...                 ├── Exhausted (Overloaded, ContentTooLarge, StorageFull)
     ├── StorageUnavailable      │
+    ├── SourceUnavailable       │
     └── ShuttingDown            └── WorkFailed (RunnerFailed, InvalidPrediction, MemoryLimit, ...)
 
 The domain raises these and knows no gRPC; `interceptors.errors` has the table that turns each reason into a status code. `reason`
@@ -227,6 +228,13 @@ class StorageUnavailable(ModelwireError):
 
     reason = "STORAGE_UNAVAILABLE"
     retry_after = timedelta(seconds=2)
+
+
+class SourceUnavailable(ModelwireError):
+    """The place that a model is to come from does not answer."""
+
+    reason = "SOURCE_UNAVAILABLE"
+    retry_after = timedelta(seconds=10)
 
 
 class ShuttingDown(ModelwireError):

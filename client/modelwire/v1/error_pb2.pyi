@@ -98,6 +98,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE with RetryInfo: the server is shutting down."""
     ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 84
     """UNAVAILABLE with RetryInfo: the database or the object store does not answer."""
+    ERROR_REASON_SOURCE_UNAVAILABLE: _ErrorReason.ValueType  # 85
+    """UNAVAILABLE with RetryInfo: the registry or the store that a model is to come from does not answer - source."""
     ERROR_REASON_RUNNER_FAILED: _ErrorReason.ValueType  # 100
     """INTERNAL, and failed jobs: the runner raised an exception - type, message."""
     ERROR_REASON_INVALID_PREDICTION: _ErrorReason.ValueType  # 101
@@ -205,6 +207,8 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 83
 """UNAVAILABLE with RetryInfo: the server is shutting down."""
 ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 84
 """UNAVAILABLE with RetryInfo: the database or the object store does not answer."""
+ERROR_REASON_SOURCE_UNAVAILABLE: ErrorReason.ValueType  # 85
+"""UNAVAILABLE with RetryInfo: the registry or the store that a model is to come from does not answer - source."""
 ERROR_REASON_RUNNER_FAILED: ErrorReason.ValueType  # 100
 """INTERNAL, and failed jobs: the runner raised an exception - type, message."""
 ERROR_REASON_INVALID_PREDICTION: ErrorReason.ValueType  # 101
