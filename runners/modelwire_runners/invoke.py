@@ -11,6 +11,7 @@ import pyarrow as pa
 from .context import RunContext
 from .diagnostics import ValidationDiagnostic
 from .frames import Columns, Frame, FrameLibrary, TableFrame, library_wanted, to_columns, to_library, to_table
+from .json_values import plain_scores
 from .runner import BaseModelRunner, optional_arguments
 
 Runner = BaseModelRunner[Any]
@@ -104,6 +105,14 @@ def run_validate_predict(
     extra = optional_arguments(function, geo=geo)
     frames = (_frame(function, "historic", 1, historic), _frame(function, "future", 2, future))
     return list(_wait(function(parse(runner, config), *frames, **extra)) or [])
+
+
+def run_score(runner: Runner, config: dict[str, Any], model: Any, data: pa.Table, context: RunContext) -> dict[str, float]:
+    """The scores of the runner's own hook; a number without a name is called `score`. Raises InvalidResult, and what the hook raises."""
+    with _hooks(runner):
+        function = runner.function("on_score")
+        extra = optional_arguments(function, context=context)
+        return plain_scores(_wait(function(parse(runner, config), model, _frame(function, "data", 2, data), **extra)), "on_score")
 
 
 def parse(runner: Runner, config: dict[str, Any]) -> Any:

@@ -72,17 +72,18 @@ def _given_out(value: Any, place: str) -> Any:
     raise InvalidResult("json", f"{place} is a {type(value).__name__}, which JSON does not know; convert_output can change it")
 
 
-def plain_scores(value: Any) -> dict[str, float]:
-    """Scores by their names; a single number is called `score`. Raises InvalidResult for anything but finite numbers."""
+def plain_scores(value: Any, hook: str = "run_scores") -> dict[str, float]:
+    """Scores by their names, as `hook` returned them; a single number is called `score`. Raises InvalidResult for all but finite
+    numbers."""
     if not isinstance(value, Mapping):
-        return {"score": _number(value, "the score")}
-    return {_key(name, "the result of run_scores"): _number(one, f"the score {name!r}") for name, one in value.items()}
+        return {"score": _number(value, "the score", hook)}
+    return {_key(name, f"the result of {hook}"): _number(one, f"the score {name!r}", hook) for name, one in value.items()}
 
 
-def _number(value: Any, what: str) -> float:
+def _number(value: Any, what: str, hook: str) -> float:
     held = plain_json(value, what)
     if isinstance(held, bool) or not isinstance(held, int | float):
         raise InvalidResult(
-            "scores", f"{what} is {type(value).__name__}, not a number; run_scores returns a number or a dict of numbers"
+            "scores", f"{what} is {type(value).__name__}, not a number; {hook} returns a number or a dict of numbers"
         )
     return float(held)

@@ -57,6 +57,12 @@ class BaseModelRunner(ABC, Generic[ConfigT]):
     def on_cleanup(self) -> Any:
         """Called after every training and prediction, also when it failed."""
 
+    def on_load(self, config: ConfigT, content: Any) -> Any:
+        """Called once when a model that was made elsewhere has been read, with what its file holds: the object of a skops file or a pickle,
+        an `onnxruntime.InferenceSession`, or the tensors of a safetensors file as numpy arrays by name. What it returns is the model that
+        on_predict is given."""
+        return content
+
     @abstractmethod
     def on_train(self, config: ConfigT, data: Any, geo: Any = None) -> Any:
         """Trains on `data` and returns the model: any object that can be pickled."""
@@ -72,6 +78,11 @@ class BaseModelRunner(ABC, Generic[ConfigT]):
     def on_validate_predict(self, config: ConfigT, historic: Any, future: Any, geo: Any = None) -> list[ValidationDiagnostic]:
         """Findings about the input of a prediction, before it is run."""
         return []
+
+    def on_score(self, config: ConfigT, model: Any, data: Any) -> Any:
+        """How good the model is on rows whose target is known: a number, or a dict of several. Unless it is written, predictions
+        are compared with the target."""
+        raise NotImplementedError
 
     def function(self, name: str) -> Callable[..., Any]:
         """The author's own function behind a hook, whose signature and annotations count."""
@@ -93,8 +104,10 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
         *,
         on_init: Callable[[], Any] | None = None,
         on_cleanup: Callable[[], Any] | None = None,
+        on_load: Callable[..., Any] | None = None,
         on_validate_train: Callable[..., Any] | None = None,
         on_validate_predict: Callable[..., Any] | None = None,
+        on_score: Callable[..., Any] | None = None,
         config_schema: type[BaseConfig] = BaseConfig,
         info: RunnerInfo | None = None,
         hierarchy: ArtifactHierarchy | None = None,
@@ -113,8 +126,10 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
             "on_predict": on_predict,
             "on_init": on_init,
             "on_cleanup": on_cleanup,
+            "on_load": on_load,
             "on_validate_train": on_validate_train,
             "on_validate_predict": on_validate_predict,
+            "on_score": on_score,
         }
         self.config_schema = config_schema
         self.info = info or RunnerInfo(id=slug(getattr(inspect.getmodule(on_train), "__name__", "model")))
@@ -130,6 +145,8 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
         self.prediction_columns = prediction_columns or []  # type: ignore[misc]
         check_signature(on_train, "on_train", ("config", "data"))
         check_signature(on_predict, "on_predict", ("config", "model", "historic", "future"))
+        if on_score is not None:
+            check_signature(on_score, "on_score", ("config", "model", "data"))
 
     def on_train(self, config: BaseConfig, data: Any, geo: Any = None) -> Any:
         return self.function("on_train")(config, data, geo)

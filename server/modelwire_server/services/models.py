@@ -24,7 +24,9 @@ from ..registry.model import (
     check_alias,
     check_name,
 )
+from ..scoring.desk import ScoreDesk, ScoreOrder
 from .checks import Findings
+from .frames import FrameReader
 from .gates import MOST_METRICS, gate_message, gate_of
 from .jobs import LONGEST_HEARTBEAT, SHORTEST_HEARTBEAT
 from .messages import timestamp
@@ -42,8 +44,10 @@ _KINDS = {kind: pb.ModelEventKind.Value(f"MODEL_EVENT_KIND_{kind.name}") for kin
 
 
 class ModelServicer(ModelServiceServicer):
-    def __init__(self, models: ModelCatalog, *, heartbeat_seconds: float) -> None:
+    def __init__(self, models: ModelCatalog, *, scoring: ScoreDesk, reader: FrameReader, heartbeat_seconds: float) -> None:
         self._models = models
+        self._scoring = scoring
+        self._reader = reader
         self._heartbeat_seconds = heartbeat_seconds
 
     async def RegisterModelVersion(
@@ -51,6 +55,14 @@ class ModelServicer(ModelServiceServicer):
     ) -> pb.RegisterModelVersionResponse:
         version = await self._models.register(new_version_of(request))
         return pb.RegisterModelVersionResponse(version=version_message(version))
+
+    async def ScoreModel(self, request: pb.ScoreModelRequest, context: Context) -> pb.ScoreModelResponse:
+        findings = Findings()
+        named = {name: findings.text(name, getattr(request, name)) for name in ("target", "prediction")}
+        findings.settle()
+        order = ScoreOrder(model=request.model, data=await self._reader.table(request, "data"), **named)
+        scored = await self._scoring.score(order)
+        return pb.ScoreModelResponse(scores=scored.scores, model_id=scored.model_id, model_version=scored.version, rows=scored.rows)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         return pb.GetModelResponse(model=model_message(await self._models.get(_Asked(request).settled())))

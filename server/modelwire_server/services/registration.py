@@ -33,6 +33,7 @@ from ..protocols.open_inference.registration import add_open_inference
 from ..protocols.open_inference.v2.pool import POOL as OPEN_INFERENCE_POOL
 from ..registry.catalog import ModelCatalog
 from ..runners import RunnerRegistry
+from ..scoring.desk import ScoreDesk
 from ..settings import Settings
 from ..training import Training
 from ..validation import Validator
@@ -130,7 +131,12 @@ async def add_services(server: Any, domain: Domain, *, settings: Settings, metri
     config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigServicer(domain.configs, domain.runners), server)
     train_service_pb2_grpc.add_TrainServiceServicer_to_server(training, server)
     add_predict_service(prediction, server)
-    models = ModelServicer(domain.registry, heartbeat_seconds=settings.heartbeat_seconds)
+    models = ModelServicer(
+        domain.registry,
+        scoring=ScoreDesk(prediction=domain.prediction, registry=domain.registry),
+        reader=reader,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
     predictor_service_pb2_grpc.add_PredictorServiceServicer_to_server(PredictorServicer(domain.predictors), server)
     job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)

@@ -1,0 +1,1 @@
+"""How good models are on rows whose target is known."""
