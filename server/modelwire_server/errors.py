@@ -198,6 +198,13 @@ class NothingToRollBack(PreconditionFailed):
     reason = "NOTHING_TO_ROLL_BACK"
 
 
+class ModelNotReady(PreconditionFailed):
+    """A model that is to be served is not there yet."""
+
+    reason = "MODEL_NOT_READY"
+    retry_after = timedelta(seconds=5)
+
+
 class RunnerNotServed(PreconditionFailed):
     reason = "RUNNER_NOT_SERVED"
 

@@ -88,6 +88,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the alias has no version to go back to - model, alias."""
     ERROR_REASON_PROMOTION_REFUSED: _ErrorReason.ValueType  # 69
     """FAILED_PRECONDITION: the version breaks rules of the model's gate. BadRequest names each rule - model, rules."""
+    ERROR_REASON_MODEL_NOT_READY: _ErrorReason.ValueType  # 70
+    """FAILED_PRECONDITION with RetryInfo: the server is to serve the model, but nothing has the name or the alias yet - model."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 80
     """RESOURCE_EXHAUSTED with RetryInfo: too much work is waiting - limit."""
     ERROR_REASON_CONTENT_TOO_LARGE: _ErrorReason.ValueType  # 81
@@ -197,6 +199,8 @@ ERROR_REASON_NOTHING_TO_ROLL_BACK: ErrorReason.ValueType  # 68
 """FAILED_PRECONDITION: the alias has no version to go back to - model, alias."""
 ERROR_REASON_PROMOTION_REFUSED: ErrorReason.ValueType  # 69
 """FAILED_PRECONDITION: the version breaks rules of the model's gate. BadRequest names each rule - model, rules."""
+ERROR_REASON_MODEL_NOT_READY: ErrorReason.ValueType  # 70
+"""FAILED_PRECONDITION with RetryInfo: the server is to serve the model, but nothing has the name or the alias yet - model."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 80
 """RESOURCE_EXHAUSTED with RetryInfo: too much work is waiting - limit."""
 ERROR_REASON_CONTENT_TOO_LARGE: ErrorReason.ValueType  # 81

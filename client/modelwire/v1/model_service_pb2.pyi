@@ -145,6 +145,27 @@ class Model(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class AliasedAtEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _timestamp_pb2.Timestamp: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
@@ -153,6 +174,7 @@ class Model(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     GATE_FIELD_NUMBER: _builtins.int
+    ALIASED_AT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name: 1 to 100 letters, digits, `-`, `_` and `.`, beginning with a letter or digit. Not a ULID."""
     description: _builtins.str
@@ -179,6 +201,10 @@ class Model(_message.Message):
     def gate(self) -> Global___PromotionGate:
         """What a version must keep before an alias is pointed to it. Absent: it must only load."""
 
+    @_builtins.property
+    def aliased_at(self) -> _containers.MessageMap[_builtins.str, _timestamp_pb2.Timestamp]:
+        """When each alias was pointed to where it points."""
+
     def __init__(
         self,
         *,
@@ -190,10 +216,11 @@ class Model(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         gate: Global___PromotionGate | None = ...,
+        aliased_at: _abc.Mapping[_builtins.str, _timestamp_pb2.Timestamp] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "gate", b"gate", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "created_at", b"created_at", "description", b"description", "gate", b"gate", "latest_version", b"latest_version", "name", b"name", "tags", b"tags", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliased_at", b"aliased_at", "aliases", b"aliases", "created_at", b"created_at", "description", b"description", "gate", b"gate", "latest_version", b"latest_version", "name", b"name", "tags", b"tags", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -795,7 +822,9 @@ class ScoreModelRequest(_message.Message):
     target: _builtins.str
     """The column that holds what is right. Empty: the target that is known of the model."""
     prediction: _builtins.str
-    """The column of the predictions to compare it with. Empty: the first that is not a column of the rows."""
+    """The column of the predictions to compare it with. Empty: the one that is called like the target, or the most probable class where
+    there is a column of numbers for each class under its name, or the first that is not a column of the rows.
+    """
     @_builtins.property
     def data(self) -> _frame_pb2.Frame:
         """The rows, with the target among the columns. Required."""
@@ -854,7 +883,7 @@ class ScoreModelResponse(_message.Message):
     """How many rows were scored."""
     @_builtins.property
     def scores(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """The scores by their names: what the runner's own scores are, or `accuracy`, `f1` ... of classes, and `r2`, `rmse`, `mae` ... of numbers."""
+        """The scores by their names: the runner's own; else `accuracy`, `precision`, `recall`, `f1` of classes, `r2`, `rmse`, `mae` of numbers."""
 
     def __init__(
         self,
@@ -925,16 +954,20 @@ class CheckModelsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    ATTENDED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Only this model: a name, or `name@alias`. Empty: all that the server is to serve, and all that have the alias `production`."""
+    attended: _builtins.bool
+    """Of all only those that the server is to serve, and those that it tries again to load."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        attended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attended", b"attended", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -977,6 +1010,7 @@ class ModelReadiness(_message.Message):
     FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     NEXT_ATTEMPT_AT_FIELD_NUMBER: _builtins.int
     CHECKED_AT_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model, as `name@alias`."""
     ready: _builtins.bool
@@ -987,6 +1021,8 @@ class ModelReadiness(_message.Message):
     """Why it cannot predict, or why a newer version could not be loaded, for people."""
     failed_attempts: _builtins.int
     """How often it was tried to load what is missing, without success."""
+    expected: _builtins.bool
+    """Whether the server was told to serve it: it is not ready itself without."""
     @_builtins.property
     def next_attempt_at(self) -> _timestamp_pb2.Timestamp:
         """When that is tried again. Absent: it is not."""
@@ -1005,10 +1041,11 @@ class ModelReadiness(_message.Message):
         failed_attempts: _builtins.int = ...,
         next_attempt_at: _timestamp_pb2.Timestamp | None = ...,
         checked_at: _timestamp_pb2.Timestamp | None = ...,
+        expected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checked_at", b"checked_at", "next_attempt_at", b"next_attempt_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_at", b"checked_at", "failed_attempts", b"failed_attempts", "message", b"message", "model", b"model", "next_attempt_at", b"next_attempt_at", "ready", b"ready", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_at", b"checked_at", "expected", b"expected", "failed_attempts", b"failed_attempts", "message", b"message", "model", b"model", "next_attempt_at", b"next_attempt_at", "ready", b"ready", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
