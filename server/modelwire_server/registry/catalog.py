@@ -107,12 +107,17 @@ class ModelCatalog:
 
     async def get(self, name: str) -> RegisteredModel:
         """Raises ModelNotFound."""
-        return await self._database.read(lambda tx: _get(tx, name))
+        return await self._database.read(lambda tx: store.with_moves(tx, _get(tx, name)))
 
     async def list(self, page: PageRequest | None = None, *, tags: Sequence[str] = ()) -> Page[RegisteredModel]:
         """Models, oldest first."""
         request = page or PageRequest()
-        return await self._database.read(lambda tx: store.list_page(tx, request, tags=tags))
+
+        def list_page(tx: Transaction) -> Page[RegisteredModel]:
+            found = store.list_page(tx, request, tags=tags)
+            return replace(found, items=[store.with_moves(tx, model) for model in found.items])
+
+        return await self._database.read(list_page)
 
     async def update(
         self,

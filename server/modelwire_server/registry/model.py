@@ -40,7 +40,8 @@ class ModelEventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredModel:
-    """A name and what it stands for. `aliases` tells the version that each alias points to, `gate` is the document of a Gate."""
+    """A name and what it stands for. `aliases` tells the version that each alias points to, `moved` since when, where that was asked for;
+    `gate` is the document of a Gate."""
 
     id: str
     name: str
@@ -51,6 +52,7 @@ class RegisteredModel:
     gate: Mapping[str, Any]
     created_at: datetime
     updated_at: datetime
+    moved: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Whatever changes the registry takes its lock first: events are numbered without 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -136,6 +136,15 @@ def point(tx: Transaction, model: RegisteredModel, alias: str, number: int, hist
 
 def remove_alias(tx: Transaction, model: RegisteredModel, alias: str) -> None:
     tx.execute(sa.delete(aliases).where(aliases.c.model_id == model.id, aliases.c.alias == alias))
+
+
+def with_moves(tx: Transaction, model: RegisteredModel) -> RegisteredModel:
+    """The model, with the times at which its aliases were pointed to where they point."""
+    moves = (ModelEventKind.PROMOTED, ModelEventKind.ROLLED_BACK)
+    query = sa.select(events.c.alias, sa.func.max(events.c.time).label("time"))
+    rows = tx.execute(query.where(events.c.name == model.name, events.c.kind.in_(moves)).group_by(events.c.alias))
+    moved = {row.alias: row.time for row in rows}
+    return replace(model, moved={alias: moved[alias] for alias in model.aliases if alias in moved})
 
 
 def tell(tx: Transaction, kind: ModelEventKind, name: str, **about: Any) -> int:

@@ -236,6 +236,7 @@ def model_message(model: RegisteredModel) -> pb.Model:
         aliases=model.aliases,
         latest_version=model.last_version,
         gate=gate_message(Gate.from_json(model.gate)) if model.gate else None,
+        aliased_at={alias: timestamp(time) for alias, time in model.moved.items()},
         created_at=timestamp(model.created_at),
         updated_at=timestamp(model.updated_at),
     )
