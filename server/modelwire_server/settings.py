@@ -111,6 +111,16 @@ class Settings(BaseSettings):
     pinned_models: Annotated[list[str], NoDecode] = Field(
         [], description="Ids of models that are loaded at the start and stay in memory, whatever else is there."
     )
+    trust_grants: bool = Field(
+        False,
+        description="Whether model files that can run code when they are read, such as pickles, are imported for callers who say why "
+        "(`grant`).",
+    )
+    max_import_bytes: Bytes = Field(ByteSize(2 * GIB), description="The largest model file to be imported.")
+    import_from: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="What models may be imported from by their address: folders, and buckets such as `s3://BUCKET/PREFIX`. Empty: nothing.",
+    )
     schema_policy: SchemaPolicy = Field(
         SchemaPolicy.SAFE,
         description="How frames of predictions are held against the columns of the training, unless a call says otherwise: `strict`, "
@@ -192,7 +202,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
     log_format: Literal["console", "json"] = Field("console", description="How it is logged: for people or for programs.")
 
-    @field_validator("targets", "forwarded_headers", "pinned_models", mode="before")
+    @field_validator("targets", "forwarded_headers", "pinned_models", "import_from", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 import math
 import threading
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
 from modelwire_runners import Predictor
 
-from ..clock import now
+from ..checkups import Checkups, Finding
 
 log = structlog.get_logger(__name__)
 
@@ -27,51 +26,22 @@ class Readiness:
     checked_at: datetime
 
 
-@dataclass(slots=True)
-class _State:
-    """What is known of one predictor, and the check that goes on."""
-
-    known: Readiness | None = None
-    known_since: float = 0.0
-    check: "asyncio.Future[str] | None" = None
-    began: float = 0.0
-
-
-@dataclass(slots=True, kw_only=True)
 class ReadinessChecks:
     """Checks predictors when somebody asks. What was found `holds` for so many seconds; a check that takes longer than `timeout` seconds
     finds that the predictor is not ready. Each check has a thread of its own, and there is at most one of each predictor at a time."""
 
-    holds: float = 10.0
-    timeout: float = 30.0
-    _states: dict[str, _State] = field(default_factory=dict, init=False)
+    def __init__(self, *, holds: float = 10.0, timeout: float = 30.0) -> None:
+        self._checkups = Checkups(silence="it has not answered its test inputs", holds=holds, timeout=timeout, on_change=_tell)
 
     async def of(self, predictor: Predictor, patience: float = math.inf) -> Readiness:
         """Whether the predictor works. After `patience` seconds it is what was known before."""
-        state = self._states.setdefault(predictor.name, _State())
-        if state.known is not None and time.monotonic() < state.known_since + self.holds:
-            return state.known
-        if state.check is None:
-            state.check, state.began = _tested(predictor), time.monotonic()
-            state.check.add_done_callback(lambda check: self._finish(predictor, state, check))
-        check, left = state.check, max(0.0, state.began + self.timeout - time.monotonic())
-        await asyncio.wait({check}, timeout=min(left, patience))
-        if not check.done() and left <= patience:
-            self._learn(predictor, state, f"it has not answered its test inputs for {time.monotonic() - state.began:.3g} s")
-        return state.known or Readiness(predictor.name, False, "it has not answered its test inputs yet", now())
+        found = await self._checkups.of(predictor.name, lambda: _tested(predictor), patience)
+        return Readiness(predictor.name, not found.trouble, found.trouble, found.at)
 
-    def _finish(self, predictor: Predictor, state: _State, check: "asyncio.Future[str]") -> None:
-        state.check = None
-        if not check.cancelled():
-            self._learn(predictor, state, check.result())
 
-    def _learn(self, predictor: Predictor, state: _State, trouble: str) -> None:
-        found = Readiness(predictor.name, not trouble, trouble, now())
-        if state.known is None or state.known.ready != found.ready:
-            (log.info if found.ready else log.warning)(
-                "predictor checked", predictor=predictor.name, ready=found.ready, why=trouble
-            )
-        state.known, state.known_since = found, time.monotonic()
+def _tell(name: str, found: Finding) -> None:
+    tell = log.warning if found.trouble else log.info
+    tell("predictor checked", predictor=name, ready=not found.trouble, why=found.trouble)
 
 
 def _tested(predictor: Predictor) -> "asyncio.Future[str]":
