@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .columns import SchemaPolicy
@@ -15,6 +15,7 @@ from .compiled import conversion
 from .cores import available_cores
 from .frames import FrameLimits
 from .inference.lanes import LaneRules
+from .sources.policy import FollowedModel, check_followed, read_followed
 from .upkeep.policy import Duration, RetentionPolicy
 
 DEFAULT_FILE = Path("modelwire.toml")
@@ -110,6 +111,14 @@ class Settings(BaseSettings):
     model_memory_bytes: Bytes = Field(ByteSize(GIB), description="Loaded models are kept in memory up to this size.")
     pinned_models: Annotated[list[str], NoDecode] = Field(
         [], description="Ids of models that are loaded at the start and stay in memory, whatever else is there."
+    )
+    mlflow_url: str = Field(
+        "", pattern=r"^$|^https?://", description="The MLflow server that models come from (needs the extra `mlflow`). Empty: none."
+    )
+    sources: Annotated[list[FollowedModel], NoDecode] = Field(
+        [],
+        description="Models that follow those of MLflow: a list of [documents](mlflow.md#settings), or of `NAME=mlflow:MODEL@ALIAS`; in a "
+        "variable as JSON, or with commas between. Empty: none.",
     )
     trust_grants: bool = Field(
         False,
@@ -215,6 +224,11 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError('write the policies as JSON: [{"older_than": "30d"}]') from None
 
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _read_sources(cls, value: Any) -> Any:
+        return read_followed(value)
+
     @field_validator("rest_info_profile", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
@@ -240,6 +254,16 @@ class Settings(BaseSettings):
         if value == "on" and not conversion.is_installed():
             raise ValueError("install the extra `onnx`: pip install 'modelwire[onnx]'")
         return value
+
+    @model_validator(mode="after")
+    def _can_follow(self) -> Self:
+        check_followed(self.followed_models)
+        return self
+
+    @property
+    def followed_models(self) -> list[FollowedModel]:
+        """The sources, each with the server that it is on."""
+        return [one if one.server else one.model_copy(update={"server": self.mlflow_url}) for one in self.sources]
 
     @property
     def compiles(self) -> bool:
@@ -306,4 +330,7 @@ def _sentence(problem: Any, in_file: set[str], path: Path) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{source}there is no setting {name!r}"
     message = problem["msg"].removeprefix("Value error, ")
+    if not name:
+        # What is wrong with several settings together.
+        return str(message)
     return f"{source}{name} is {problem['input']!r}: {message[0].lower()}{message[1:]}"

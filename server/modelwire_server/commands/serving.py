@@ -2,7 +2,7 @@
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     "modelwire serve examples/diabetes.py:runner package.module:Runner --data-dir /var/lib/modelwire",
     "modelwire serve service.py:runner --host 0.0.0.0 --log-format json",
     "modelwire serve service.py:runner --database-url postgresql://modelwire@db/modelwire --blobs-url s3://models/content",
+    "modelwire serve --source wine=mlflow:Wine@champion --mlflow http://127.0.0.1:5001",
     "modelwire serve --config modelwire.toml",
 )
 def serve(
@@ -64,6 +65,24 @@ def serve(
         str | None,
         typer.Option(metavar="URL", help=f"A folder or a bucket for content. {default('in the data folder')}", show_default=False),
     ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=URI",
+            help="A model of MLflow that a name follows: wine=mlflow:Wine@champion. As often as there are such models.",
+            show_default=False,
+        ),
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="URL", help="The MLflow server: http://127.0.0.1:5001.", show_default=False)
+    ] = None,
+    watch: Annotated[
+        Literal["always", "on-request"] | None,
+        typer.Option(
+            help=f"When MLflow is asked for such a model: on-request is at the start, and when a reload is asked for. {default('always')}",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help=f"So many processes serve, on the same ports. {default('1')}", show_default=False)
     ] = None,
@@ -94,6 +113,8 @@ def serve(
             data_dir=data_dir,
             database_url=database_url,
             blobs_url=blobs_url,
+            sources=followed(source, watch),
+            mlflow_url=mlflow,
             workers=workers,
             max_jobs=max_jobs,
             log_level=log_level,
@@ -102,6 +123,16 @@ def serve(
     except SettingsError as error:
         raise Stop(str(error)) from None
     run(settings, as_json=as_json)
+
+
+def followed(sources: list[str] | None, watch: str | None) -> list[Any] | None:
+    """The setting `sources` as it is said by options. Raises Stop."""
+    if watch and not sources:
+        raise Stop("--watch is about models of MLflow, and there is no --source")
+    if not watch:
+        return list(sources or ()) or None
+    parts = [source.partition("=") for source in sources or ()]
+    return [{"name": name, "uri": uri, "watch": watch} for name, _, uri in parts]
 
 
 def run(settings: "Settings", *, as_json: bool) -> None:
