@@ -24,6 +24,7 @@ class FrameLibrary(StrEnum):
     PYARROW = "pyarrow"
     POLARS = "polars"
     NUMPY = "numpy"
+    NONE = "none"
 
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -61,9 +62,12 @@ class TableFrame:
 
 
 def library_wanted(function: Callable[..., Any], parameter: str) -> FrameLibrary:
-    """What the annotation of a parameter asks for: pandas unless it names pyarrow's Table, polars' DataFrame or numpy's array."""
+    """What the annotation of a parameter asks for: pandas unless it names pyarrow's Table, polars' DataFrame, numpy's array, or a frame
+    that is of no library yet."""
     found = inspect.signature(function).parameters.get(parameter)
     annotation = found.annotation if found is not None else inspect.Parameter.empty
+    if annotation is Frame:
+        return FrameLibrary.NONE
     text = annotation if isinstance(annotation, str) else f"{getattr(annotation, '__module__', '')}.{annotation}"
     if "pyarrow" in text or text.startswith("pa."):
         return FrameLibrary.PYARROW
@@ -78,6 +82,8 @@ def to_library(frame: Frame, library: FrameLibrary) -> Any:
     """The frame as one of the library. What a function does to it never reaches the buffers that it came in."""
     if library is FrameLibrary.NUMPY:
         return frame.matrix()
+    if library is FrameLibrary.NONE:
+        return frame
     table = frame.table()
     if library is FrameLibrary.PYARROW:
         return table

@@ -19,6 +19,7 @@ from .database.engine import Database
 from .database.notifications import Listener, Topic
 from .front import open_front
 from .ground import Ground, prepare
+from .importing.imports import ImportRules, Imports
 from .inference.models import ModelCache
 from .inference.predictor import Predictor
 from .inference.scripts import ScriptPredictor
@@ -40,6 +41,7 @@ from .registry.catalog import ModelCatalog
 from .registry.following import Following
 from .registry.gatekeeper import Gatekeeper
 from .registry.reloading import Reloading
+from .registry.succession import Succession
 from .runners import RunnerRegistry
 from .running import Running, ServedRunner
 from .services.registration import Domain
@@ -110,7 +112,7 @@ def assemble(ground: Ground) -> Parts:
     queue = JobQueue(database, hub, max_pending=settings.max_pending_jobs, max_pending_of=limits)
     configs = ConfigCatalog(database, runners, forget)
     tree = ArtifactTree(database, blobs, runners.hierarchy, forget)
-    following, reloading = Following(database), Reloading(database)
+    reloading = Reloading(database)
     models = ModelCache(
         tree=tree,
         blobs=blobs,
@@ -119,6 +121,8 @@ def assemble(ground: Ground) -> Parts:
         prefer_compiled=settings.engine == "auto",
         pinned=settings.pinned_models,
     )
+    succession = Succession(database, models)
+    following = Following(database, succession, settings.expected_models)
     predictor = predictor_of(ground)
     timeout = settings.job_timeout
     training = Training(
@@ -144,6 +148,14 @@ def assemble(ground: Ground) -> Parts:
         capacity=capacity_of(ground),
         worker_id=ground.worker_id,
     )
+    registry = ModelCatalog(
+        database=database,
+        tree=tree,
+        runners=runners,
+        gatekeeper=Gatekeeper(tree=tree, blobs=blobs, prediction=prediction),
+        following=following,
+    )
+    import_rules = ImportRules(max_bytes=settings.max_import_bytes, trust_grants=settings.trust_grants)
     domain = Domain(
         runners=runners,
         configs=configs,
@@ -152,13 +164,8 @@ def assemble(ground: Ground) -> Parts:
         training=training,
         prediction=prediction,
         jobs=JobDesk(database, hub, dispatcher.stop),
-        registry=ModelCatalog(
-            database=database,
-            tree=tree,
-            runners=runners,
-            gatekeeper=Gatekeeper(tree=tree, blobs=blobs, prediction=prediction),
-            following=following,
-        ),
+        registry=registry,
+        imports=Imports(blobs=blobs, runners=runners, registry=registry, rules=import_rules),
         validator=Validator(runners=runners, configs=configs, tree=tree, models=models),
         predictors=PredictorDesk(runners.predictors, predictor_rules(settings)),
     )

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from .artifacts.blobs.interface import BlobStore
-from .artifacts.model import PREDICTION_TYPE, PREDICTION_WORKSPACE_TYPE, WORKSPACE, Artifact, ArtifactInput, Blob
+from .artifacts.model import (
+    PREDICTION_TYPE,
+    PREDICTION_WORKSPACE_TYPE,
+    WORKSPACE,
+    Artifact,
+    ArtifactInput,
+    Blob,
+    Origin,
+    origin_of,
+)
 from .artifacts.tree import ArtifactTree
 from .clock import new_id
 from .columns import SchemaPolicy
@@ -151,7 +160,12 @@ class Prediction:
                 raise
             return failed_job(error, runner_id="", input=given, **asked)
         blob = model_blob(model)
-        content = {"digest": blob.digest, "size": blob.size, "content_type": model.content_type}
+        content = {
+            "digest": blob.digest,
+            "size": blob.size,
+            "content_type": model.content_type,
+            "origin": origin_of(model) or Origin.TRAINED,
+        }
         return new_job(
             runner_id=model.runner_id,
             config_id=model.metadata.get("config_id", ""),
@@ -192,6 +206,8 @@ class Prediction:
             run_info=job.input["run_info"],
             model=model,
             model_blob=blob,
+            model_type=job.input["model"].get("content_type", ""),
+            model_origin=Origin(job.input["model"].get("origin", Origin.TRAINED)),
             parts=parts,
             artifact_id=job.artifact_id,
             signature=await self._signature_of(job.model_id),

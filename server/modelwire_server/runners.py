@@ -6,6 +6,7 @@ from typing import Any
 from modelwire_runners import ArtifactHierarchy, BaseModelRunner, Predictor, TargetError, load_served
 
 from .errors import RunnerNotFound, RunnerNotServed
+from .formats.library import LIBRARY_RUNNER
 
 Runner = BaseModelRunner[Any]
 
@@ -54,7 +55,9 @@ class RunnerRegistry:
         return self._runners[runner_id]
 
     def served(self, runner_id: str) -> Runner:
-        """The runner that stored things belong to. Raises RunnerNotServed if the server was started without it."""
+        """The runner that stored things belong to, or the built-in one. Raises RunnerNotServed if the server was started without it."""
+        if runner_id == LIBRARY_RUNNER.info.id:
+            return self._runners.get(runner_id, LIBRARY_RUNNER)
         if runner_id not in self._runners:
             message = f"the runner `{runner_id or 'of an upload'}` is not served here; start the server with it"
             raise RunnerNotServed(message, runner=runner_id)

@@ -20,11 +20,13 @@ MAX_BYTES = 64 * 1024
 @dataclass(frozen=True, slots=True)
 class Signature:
     """The columns of a training in their order, without those that were to be predicted (`targets`, as far as the runner declares
-    them), and the columns of its predictions, where they are known."""
+    them), and the columns of its predictions, where they are known. `is_complete` is a signature of which it is known that none of its
+    inputs is what is to be predicted."""
 
     inputs: Sequence[Column]
     outputs: Sequence[Column] = ()
     targets: Sequence[str] = ()
+    is_complete: bool = False
 
     @classmethod
     def of(cls, data: pa.Table, targets: Sequence[str], predictions: pa.Schema | None = None) -> Self:
@@ -45,13 +47,14 @@ class Signature:
 
     def _document(self, inputs: Iterable[Column]) -> dict[str, Any]:
         outputs = [{"name": column.name, "type": column.type} for column in self.outputs]
-        return {"inputs": [column.to_json() for column in inputs], "outputs": outputs, "targets": list(self.targets)}
+        more = {"complete": True} if self.is_complete else {}
+        return {"inputs": [column.to_json() for column in inputs], "outputs": outputs, "targets": list(self.targets), **more}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Raises KeyError, TypeError, ValueError, AttributeError for what is no such document."""
         inputs, outputs = (tuple(Column.from_json(one) for one in data.get(name, ())) for name in ("inputs", "outputs"))
-        return cls(inputs, outputs, tuple(data.get("targets", ())))
+        return cls(inputs, outputs, tuple(data.get("targets", ())), data.get("complete") is True)
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Self | None:
@@ -73,7 +76,7 @@ class Signature:
         for column in self.inputs:
             if column.name not in found:
                 # Without declared targets, it may be what is to be predicted.
-                if self.targets:
+                if self.targets or self.is_complete:
                     wrong[column.name] = column.missing()
                 continue
             place = found.pop(column.name)

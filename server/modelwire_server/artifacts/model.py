@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
+
+# What models are written in; WORKSPACE is a list of files that are blobs of their own (see workspace.py), downloaded as a zip.
+from ..formats.model import PICKLE as PICKLE
+from ..formats.model import WORKSPACE as WORKSPACE
 
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 JSON = "application/json"
-PICKLE = "application/x-pickle"
-# A list of files that are blobs of their own (see workspace.py); downloaded as a zip.
-WORKSPACE = "application/vnd.modelwire.workspace+json"
 
 MODEL_TYPE = "ml_training"
 TRAINING_WORKSPACE_TYPE = "ml_training_workspace"
@@ -19,6 +21,15 @@ GENERIC_TYPE = "generic"
 
 # The role of an edge from a model to a file that computes one of its methods faster.
 COMPILED = "compiled"
+
+
+class Origin(StrEnum):
+    """Where a model came from, by the role of an edge that only the server makes: a job of ours, a file that cannot run code when it is
+    read, or one that can and was granted to. Metadata is anybody's to change, edges are not."""
+
+    TRAINED = "job"
+    IMPORTED = "import"
+    GRANTED = "grant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,7 @@ class Blob:
 @dataclass(frozen=True, slots=True)
 class ArtifactInput:
     """Something that went into an artifact, or that its training made beside it. `role` is config, job, model, data, historic, future,
-    geo or compiled."""
+    geo, compiled, import or grant."""
 
     role: str
     id: str = ""
@@ -55,6 +66,12 @@ class Artifact:
     runner_id: str = ""
     created_at: datetime
     updated_at: datetime
+
+
+def origin_of(artifact: Artifact) -> Origin | None:
+    """Where a model came from; None for content that anybody may have uploaded."""
+    roles = {edge.role for edge in artifact.inputs}
+    return next((origin for origin in Origin if origin in roles), None)
 
 
 @dataclass(frozen=True, slots=True)

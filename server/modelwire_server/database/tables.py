@@ -150,6 +150,7 @@ model_events = Table(
     Column("alias", String(50), nullable=False),
     Column("previous", Integer, nullable=False),
     Column("override", Text, nullable=False),
+    Column("grant", Text, nullable=False, server_default=""),
 )
 
 # Who answers predictions by name, up to which event each has taken notice, and until when it is believed to live without a sign.

@@ -20,10 +20,10 @@ from modelwire_runners import BaseModelRunner, RunContext, RunnerLimits, ShellMo
 from modelwire_runners.invoke import run_predict, run_train
 from modelwire_runners.scripts import allowed
 
-from ..artifacts.model import ARROW_STREAM, PICKLE, Blob
+from ..artifacts.model import ARROW_STREAM, PICKLE, Blob, Origin
 from ..errors import RunnerFailed
 from ..jobs.model import JobKind
-from .content import load_model, read_frame, read_json, save_model, save_predictions, warm_up
+from .content import load_imported, load_model, read_frame, read_json, save_model, save_predictions, warm_up
 from .faults import fault_of, to_message
 from .interface import JobSpec
 from .linux import adopt_orphans, die_with_parent, flush_c_streams
@@ -226,15 +226,21 @@ def _predict(spec: JobSpec, runner: Runner, control: Control, context: RunContex
     control.stage("loading")
     historic, future = read_frame(spec.frames["historic"]), read_frame(spec.frames["future"])
     geo = read_json(spec.geo) if spec.geo else None
-    assert spec.model is not None
-    assert spec.model_blob is not None
-    model = load_model(spec.model, spec.model_blob)
+    model = _model_of(spec, runner)
     future = as_trained(spec, future)
     control.stage("predicting")
     table = run_predict(runner, spec.config, model, historic, future, geo, context)
     control.stage("saving")
     path = spec.folder / "predictions.arrow"
     return _result(path, save_predictions(table, path), ARROW_STREAM, {"rows": table.num_rows})
+
+
+def _model_of(spec: JobSpec, runner: Runner) -> Any:
+    assert spec.model is not None
+    assert spec.model_blob is not None
+    if spec.model_origin is Origin.TRAINED:
+        return load_model(spec.model, spec.model_blob)
+    return load_imported(spec.model, spec.model_blob, spec.model_type, spec.model_origin, runner, spec.config)
 
 
 def _result(path: Path, blob: Blob, content_type: str, metadata: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,23 @@ from typing import Any, BinaryIO, Self
 import cloudpickle
 import pyarrow as pa
 
-from ..artifacts.model import Blob
-from ..errors import ContentCorrupted, ContentMissing, ModelNotLoadable, ModelNotSerializable, StorageFull
+from modelwire_runners import BaseModelRunner
+from modelwire_runners.invoke import parse
+
+from ..artifacts.model import Blob, Origin
+from ..errors import (
+    ContentCorrupted,
+    ContentMissing,
+    ModelNotLoadable,
+    ModelNotSerializable,
+    ModelwireError,
+    StorageFull,
+    UntrustedContent,
+)
+from ..formats.model import Format
+from ..formats.onnx_files import read_onnx
+from ..formats.skops_files import read_skops
+from ..formats.tensors import read_safetensors
 from .offenders import find_offender
 
 _BATCH_BYTES = 1 << 20
@@ -87,12 +102,41 @@ def read_json(path: Path) -> Any:
 def load_model(path: Path, blob: Blob) -> Any:
     """A stored model, if it still has its digest: nothing else may be unpickled. Raises ContentCorrupted, ModelNotLoadable."""
     with open_content(path, blob) as file:
-        try:
-            return pickle.load(file)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise ModelNotLoadable(f"the model cannot be loaded: {type(error).__name__}: {error}") from error
+        return _unpickled(file)
+
+
+def load_imported(path: Path, blob: Blob, kind: str, origin: Origin, runner: BaseModelRunner[Any], config: dict[str, Any]) -> Any:
+    """A stored model that was made elsewhere, of the content type `kind`, as its runner wants it. Only what was granted is read in a way
+    that can run code. Raises ContentCorrupted, ModelNotLoadable, UntrustedContent, ContentTooLarge."""
+    is_granted = origin is Origin.GRANTED
+    with open_content(path, blob) as file:
+        match Format.of_content(kind):
+            case Format.SKOPS:
+                content = read_skops(file, granted=is_granted)
+            case Format.ONNX:
+                content = read_onnx(file)
+            case Format.SAFETENSORS:
+                content = read_safetensors(file)
+            case Format.CLOUDPICKLE if is_granted:
+                content = _unpickled(file)
+            case _:
+                raise UntrustedContent(f"content of type {kind} is not read without a grant", content_type=kind)
+    try:
+        return runner.function("on_load")(parse(runner, config), content)
+    except (MemoryError, ModelwireError):
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ModelNotLoadable(f"the runner {runner.info.id} cannot take the model: {why}") from error
+
+
+def _unpickled(file: BinaryIO) -> Any:
+    try:
+        return pickle.load(file)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ModelNotLoadable(f"the model cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def open_content(path: Path, blob: Blob) -> BinaryIO:

@@ -27,6 +27,7 @@ from modelwire_runners import BaseModelRunner, ShellModelRunner, load_served
 from modelwire_runners.predictor import self_tests_later
 
 from ..compiled import conversion
+from ..formats.library import LIBRARY_RUNNER
 from .child import live
 from .content import warm_up
 from .linux import adopt_orphans, children_of, die_with_parent, flush_c_streams
@@ -209,9 +210,9 @@ def _kill(child: int) -> bool:
 
 
 def _load(targets: Sequence[str]) -> dict[str, BaseModelRunner[Any]]:
-    """Predictors among them are imported, not called."""
+    """The runners, and the built-in one. Predictors among them are imported, not called."""
     with self_tests_later():
-        served = [one for target in targets for one in load_served(target)]
+        served = [LIBRARY_RUNNER, *(one for target in targets for one in load_served(target))]
     return {one.info.id: one for one in served if isinstance(one, BaseModelRunner)}
 
 

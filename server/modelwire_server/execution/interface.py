@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..artifacts.model import Blob
+from ..artifacts.model import Blob, Origin
 from ..errors import ModelwireError
 from ..jobs.model import JobKind, NewEvent
 
@@ -23,6 +23,7 @@ class JobSpec:
     validated config data. `model` is the model's file and the digest that it must have; if it is a workspace, its files are in the
     folder `parts`, by their digests. `folder` is a scratch folder that belongs to the attempt alone: the result is written there.
     `artifact_id` is the artifact that is to be made, and that holds the workspace of work that fails; without one no workspace is kept.
+    A model that was made elsewhere has the content type `model_type` and an origin; all else are our own pickles and workspaces.
     A training may `compile` its model. The frame of a prediction is held against the `signature` of the model under `schema_policy`.
     """
 
@@ -36,6 +37,8 @@ class JobSpec:
     run_info: dict[str, Any] = field(default_factory=dict)
     model: Path | None = None
     model_blob: Blob | None = None
+    model_type: str = ""
+    model_origin: Origin = Origin.TRAINED
     parts: Path | None = None
     artifact_id: str = ""
     compile: bool = False

@@ -5,7 +5,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from ..artifacts.model import Blob
+from ..artifacts.model import Blob, Origin
 from ..jobs.model import JobKind
 from .interface import JobSpec
 
@@ -36,4 +36,5 @@ def read_spec(fd: int) -> JobSpec:
     for name in ("folder", "geo", "model", "parts"):
         data[name] = data[name] and Path(data[name])
     data["model_blob"] = data["model_blob"] and Blob(**data["model_blob"])
+    data["model_origin"] = Origin(data["model_origin"])
     return JobSpec(**data)

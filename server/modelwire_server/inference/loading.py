@@ -11,7 +11,17 @@ import structlog
 from modelwire_runners import BaseModelRunner
 
 from ..artifacts.blobs.interface import BlobStore
-from ..artifacts.model import COMPILED, MODEL_TYPE, PICKLE, TRAINING_WORKSPACE_TYPE, WORKSPACE, Artifact, Blob
+from ..artifacts.model import (
+    COMPILED,
+    MODEL_TYPE,
+    PICKLE,
+    TRAINING_WORKSPACE_TYPE,
+    WORKSPACE,
+    Artifact,
+    Blob,
+    Origin,
+    origin_of,
+)
 from ..artifacts.tree import ArtifactTree
 from ..compiled.stand_ins import Graph, compiled
 from ..compiled.trial import ENGINE
@@ -26,7 +36,8 @@ from ..errors import (
     NotAModel,
     UntrustedContent,
 )
-from ..execution.content import load_model, open_content
+from ..execution.content import load_imported, load_model, open_content
+from ..formats.model import Format
 from ..layouts import MOST_LAYOUTS, Recent
 from ..runners import RunnerRegistry
 from ..signature import Signature
@@ -98,7 +109,8 @@ async def find_model(tree: ArtifactTree, model: str) -> Artifact:
         raise FailedTraining(why_failed(artifact), artifact=model, type=artifact.type)
     if artifact.type != MODEL_TYPE or artifact.blob is None:
         raise NotAModel(f"Artifact {model} is not a training artifact", artifact=model, type=artifact.type)
-    if not any(edge.role == "job" for edge in artifact.inputs):
+    origin = origin_of(artifact)
+    if origin is None or (origin is Origin.IMPORTED and artifact.content_type == PICKLE):
         raise UntrustedContent(
             f"model {model} was not made by a job of this server, so that loading it could run a stranger's code",
             content_type=artifact.content_type,
@@ -171,9 +183,11 @@ class ModelLoader:
         artifact, blob = wanted.artifact, wanted.blob
         if artifact.content_type == WORKSPACE:
             return {RUNNER: StoredWorkspace(blob)}
-        if artifact.content_type != PICKLE:
+        if Format.of_content(artifact.content_type) is None:
             raise ModelNotLoadable(f"model {artifact.id} has content of type {artifact.content_type}", artifact=artifact.id)
         try:
+            if (origin := origin_of(artifact)) in (Origin.IMPORTED, Origin.GRANTED):
+                return {RUNNER: await self._imported(wanted, origin)}
             original = await asyncio.to_thread(load_model, await self._blobs.local_path(blob.digest), blob)
             stand_in = await self._compiled(wanted, original)
         except MemoryError as error:
@@ -181,6 +195,14 @@ class ModelLoader:
         if stand_in is None:
             return {RUNNER: original}
         return {ENGINE: stand_in, RUNNER: original} if self._prefer_compiled else {RUNNER: original, ENGINE: stand_in}
+
+    async def _imported(self, wanted: Loadable, origin: Origin) -> Any:
+        path, kind, config = (
+            await self._blobs.local_path(wanted.blob.digest),
+            wanted.artifact.content_type,
+            wanted.artifact.metadata,
+        )
+        return await asyncio.to_thread(load_imported, path, wanted.blob, kind, origin, wanted.runner, config.get("config", {}))
 
     async def _compiled(self, wanted: Loadable, original: Any) -> Any:
         """The model with its compiled methods; None if it has none, or they cannot be had here."""

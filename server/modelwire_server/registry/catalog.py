@@ -12,6 +12,7 @@ from ..clock import new_id, now
 from ..database.engine import Database, Transaction
 from ..database.once import once
 from ..errors import FieldViolation, ModelInUse, ModelNotFound, NothingToRollBack, PromotionRefused
+from ..formats.model import Format
 from ..inference.models import find_model
 from ..jobs import store as jobs
 from ..jobs.model import EventKind
@@ -90,12 +91,29 @@ class ModelCatalog:
         """Registers a version, and then points an alias to it if one is named; the name comes into being with its first version. Raises
         InvalidField, ModelNotFound, NotAModel, RequestIdReused, and as promote() does."""
         require([*check_name("name", new.name), *check_tags(new.tags), *(check_alias("alias", new.alias) if new.alias else [])])
-        facts = await self._facts(await find_model(self._tree, new.artifact_id), new.facts)
-        document = [new.name, new.artifact_id, repr(new.facts), new.description, new.tags, new.stage]
+        artifact = await find_model(self._tree, new.artifact_id)
+        return await self._register(new, artifact, new.artifact_id, lambda tx: None)
+
+    async def register_imported(self, new: NewVersion, artifact: Artifact) -> ModelVersion:
+        """Registers a version together with its artifact, whose content is stored. Raises as register() does."""
+        require([*check_name("name", new.name), *check_tags(new.tags), *(check_alias("alias", new.alias) if new.alias else [])])
+        digest = artifact.blob.digest if artifact.blob else ""
+        return await self._register(new, artifact, digest, lambda tx: self._tree.insert_made(tx, artifact))
+
+    async def _register(
+        self, new: NewVersion, artifact: Artifact, what: str, before: Callable[[Transaction], object]
+    ) -> ModelVersion:
+        """`what` is the same for a retry, `before` is done in the same transaction."""
+        facts = await self._facts(artifact, new.facts)
+        document = [new.name, what, repr(new.facts), new.description, new.tags, new.stage]
+
+        def insert(tx: Transaction) -> dict[str, Any]:
+            before(tx)
+            return self._insert(tx, new, facts)
 
         def register(tx: Transaction) -> ModelVersion:
             store.lock(tx)
-            answer = once(tx, "model.register", new.request_id, document, lambda: self._insert(tx, new, facts))
+            answer = once(tx, "model.register", new.request_id, document, lambda: insert(tx))
             return _version(tx, new.name, str(answer["version"]))
 
         version = await self._database.write(register)
@@ -307,7 +325,7 @@ class ModelCatalog:
             created_at=time,
         )
         store.insert_version(tx, model, version)
-        store.tell(tx, ModelEventKind.REGISTERED, new.name, version=number)
+        store.tell(tx, ModelEventKind.REGISTERED, new.name, version=number, grant=facts.grant)
         return {"version": number}
 
     def _point(self, name: str, alias: str, number: int, current: int, override: str, tx: Transaction) -> int:
@@ -341,8 +359,9 @@ class ModelCatalog:
             features=said.features or tuple(column["name"] for column in signature.get("inputs", ())),
             target=said.target or (targets[0] if len(targets) == 1 else ""),
             metrics={**await self._metrics(artifact), **said.metrics},
-            trained_at=known.get("completed_at", ""),
+            trained_at=said.trained_at or known.get("completed_at", ""),
             signature=signature,
+            format=Format.of_content(artifact.content_type) or "",
         )
 
     async def _metrics(self, artifact: Artifact) -> Mapping[str, float]:

@@ -57,7 +57,8 @@ class RegisteredModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of a version when it is registered, and never changes. `trained_at` is an ISO 8601 time, or empty."""
+    """What is known of a version when it is registered, and never changes. `trained_at` is an ISO 8601 time, or empty. `source` is empty for
+    what was trained here; `grant` is why content that can run code was read all the same."""
 
     runner_id: str = ""
     algorithm: str = ""
@@ -67,6 +68,9 @@ class Facts:
     framework: str = ""
     trained_at: str = ""
     signature: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    format: str = ""
+    grant: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,7 @@ class ModelVersion:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEvent:
     """An entry in the log of the registry. `previous` is where the alias pointed before; 0 means nowhere. `override` is why rules of the
-    gate did not count, if they did not."""
+    gate did not count, if they did not; `grant` why content that can run code was read, if it was."""
 
     sequence: int
     time: datetime
@@ -98,6 +102,7 @@ class ModelEvent:
     alias: str = ""
     previous: int = 0
     override: str = ""
+    grant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

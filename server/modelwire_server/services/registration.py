@@ -19,6 +19,7 @@ from modelwire.v1 import (
 from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.tree import ArtifactTree
 from ..configs.catalog import ConfigCatalog
+from ..importing.imports import Imports
 from ..interceptors.around import AroundCalls
 from ..interceptors.deadlines import deadlines
 from ..interceptors.errors import errors_to_statuses
@@ -70,6 +71,7 @@ class Domain:
     prediction: Prediction
     jobs: JobDesk
     registry: ModelCatalog
+    imports: Imports
     validator: Validator
     predictors: PredictorDesk = field(default_factory=PredictorDesk)
 

@@ -34,6 +34,7 @@ from modelwire_server.configs.catalog import ConfigCatalog
 from modelwire_server.database.engine import Database
 from modelwire_server.execution.local import LocalExecutor
 from modelwire_server.gateway.inside import Registered
+from modelwire_server.importing.imports import ImportRules, Imports
 from modelwire_server.inference.models import ModelCache
 from modelwire_server.inference.predictor import Predictor
 from modelwire_server.inference.scripts import ScriptPredictor
@@ -147,6 +148,14 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
     prediction = Prediction(
         runners=registry, tree=tree, blobs=blobs, queue=queue, models=models, names=following, predictor=predictor
     )
+    catalog = ModelCatalog(
+        database=database,
+        tree=tree,
+        runners=registry,
+        gatekeeper=Gatekeeper(tree=tree, blobs=blobs, prediction=prediction),
+        following=following,
+    )
+    rules = ImportRules(max_bytes=settings.max_import_bytes, trust_grants=settings.trust_grants)
     domain = Domain(
         runners=registry,
         configs=configs,
@@ -155,13 +164,8 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
         training=Training(runners=registry, configs=configs, tree=tree, blobs=blobs, queue=queue),
         prediction=prediction,
         jobs=JobDesk(database, hub, lambda job_id: None),
-        registry=ModelCatalog(
-            database=database,
-            tree=tree,
-            runners=registry,
-            gatekeeper=Gatekeeper(tree=tree, blobs=blobs, prediction=prediction),
-            following=following,
-        ),
+        registry=catalog,
+        imports=Imports(blobs=blobs, runners=registry, registry=catalog, rules=rules),
         validator=Validator(runners=registry, configs=configs, tree=tree, models=models),
     )
     surrounded = Surrounded(around_calls(settings, metrics))

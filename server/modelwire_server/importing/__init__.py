@@ -1,0 +1,1 @@
+"""Models that were made elsewhere: how they become versions of registered models."""
