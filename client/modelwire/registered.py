@@ -20,7 +20,7 @@ Stage = Literal["", "staging", "production", "archived"]
 class RegisteredModel:
     """A name and what it stands for.
 
-    `aliases` tells the version that each alias points to, `gate` what a version must keep for that.
+    `aliases` tells the version that each alias points to, `aliased_at` since when, `gate` what a version must keep for that.
     """
 
     name: str
@@ -28,6 +28,7 @@ class RegisteredModel:
     tags: tuple[str, ...]
     aliases: dict[str, int]
     latest_version: int
+    aliased_at: dict[str, datetime] = field(repr=False)
     gate: PromotionGate | None = field(repr=False)
     created_at: datetime = field(repr=False)
     updated_at: datetime = field(repr=False)
@@ -89,6 +90,7 @@ def registered_of(model: model_service_pb2.Model) -> RegisteredModel:
         tags=tuple(model.tags),
         aliases=dict(sorted(model.aliases.items())),
         latest_version=model.latest_version,
+        aliased_at={alias: _time(time) for alias, time in sorted(model.aliased_at.items())},
         gate=gate_of(model.gate) if model.HasField("gate") else None,
         created_at=_time(model.created_at),
         updated_at=_time(model.updated_at),

@@ -13,6 +13,7 @@ from .gateway.alone import options_of
 from .gateway.http import http_app
 from .gateway.inside import InsideCalls, Registered
 from .gateway.methods import contract_methods
+from .gateway.model_routes import model_routes
 from .gateway.open_inference.routes import open_inference_routes
 from .gateway.pages import pages
 from .gateway.predictor_routes import predictor_routes, predictors_summary
@@ -91,6 +92,7 @@ async def open_front(
             *pages(calls, extra_fields=settings.rest_extra_fields),
             *open_inference_routes(calls, options),
             *predictor_routes(calls, options),
+            *model_routes(calls, options),
         ],
         summary=partial(predictors_summary, calls),
     )

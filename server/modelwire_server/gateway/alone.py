@@ -20,6 +20,7 @@ from ..settings import Settings
 from .exchange import Options
 from .http import http_app
 from .methods import contract_methods
+from .model_routes import model_routes
 from .open_inference.routes import open_inference_routes
 from .pages import pages
 from .predictor_routes import predictor_routes, predictors_summary
@@ -65,6 +66,7 @@ async def forwarding(
                     *pages(calls, extra_fields=settings.rest_extra_fields),
                     *open_inference_routes(calls, options),
                     *predictor_routes(calls, options),
+                    *model_routes(calls, options),
                 ],
                 summary=partial(predictors_summary, calls),
             ),

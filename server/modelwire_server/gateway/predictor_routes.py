@@ -2,34 +2,32 @@
 values instead of documents; what is wrong is told as everywhere."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from modelwire.v1 import predictor_service_pb2 as pb
 
-from ..interceptors.errors import status_of
 from . import bodies
 from .calls import CallFailed, Calls, Sending
 from .exchange import JSON, Options, unless_gone
 from .parsing import InvalidRequest
-from .problems import CLIENT_GONE, Asked, Problem, invalid_request, problem_of, response_of, violations_of
+from .problems import Asked, Problem, problem_of, violations_of
 from .rendering import Renderer, to_json
 from .sending import sending_of
+from .short_paths import answer, missing, told, wrong
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["PredictorService"]
 _HEALTH: Any = health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name["Check"]
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 # How callers name the predictor: in the query, or in the body.
 _IN_QUERY, _IN_BODY = "model", "predictor"
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 # With several processes this is imported before they are forked, so that they all say the same.
 _STARTED = time.monotonic()
@@ -56,43 +54,21 @@ def predictor_routes(calls: Calls, options: Options) -> list[BaseRoute]:
         "/predict_schema": plain.predict_schema,
         "/score_schema": plain.score_schema,
     }
-    asked = [Route(path + slash, _told(act), methods=["GET"]) for path, act in questions.items() for slash in ("/", "")]
+    asked = [Route(path + slash, told(act, _problem), methods=["GET"]) for path, act in questions.items() for slash in ("/", "")]
     return [
         *asked,
-        Route("/predict/", _told(plain.predict), methods=["POST"]),
-        Route("/score/", _told(plain.score), methods=["POST"]),
+        Route("/predict/", told(plain.predict, _problem), methods=["POST"]),
+        Route("/score/", told(plain.score, _problem), methods=["POST"]),
     ]
 
 
 async def predictors_summary(calls: Calls) -> dict[str, bool]:
     """Whether each predictor works; nothing where there are none, or where nobody tells."""
     try:
-        answer: Any = await calls.unary(_SERVICE.methods_by_name["CheckReadiness"], pb.CheckReadinessRequest(), Sending())
+        reply: Any = await calls.unary(_SERVICE.methods_by_name["CheckReadiness"], pb.CheckReadinessRequest(), Sending())
     except CallFailed:
         return {}
-    return {one.predictor: one.ready for one in answer.predictors}
-
-
-def _told(endpoint: Endpoint) -> Endpoint:
-    """Answers with a problem where the endpoint raises."""
-
-    async def answered(request: Request) -> Response:
-        asked = Asked(request.url.path, str(request.url), request.scope["state"]["request_id"])
-        try:
-            return await endpoint(request)
-        except ClientDisconnect:
-            return Response(status_code=CLIENT_GONE)  # nobody reads it
-        except Problem as error:
-            return response_of(error, asked)
-        except InvalidRequest as error:
-            return response_of(invalid_request(error.errors), asked)
-        except CallFailed as error:
-            return response_of(_problem(error, asked), asked)
-        except Exception as error:
-            status = status_of(error)  # which logs it
-            return response_of(Problem(500, "internal", "Internal Server Error", status.message), asked)
-
-    return answered
+    return {one.predictor: one.ready for one in reply.predictors}
 
 
 def _problem(error: CallFailed, asked: Asked) -> Problem:
@@ -113,10 +89,10 @@ class _Plain:
         return await unless_gone(request, self._calls.unary(_SERVICE.methods_by_name[name], message, sending))
 
     async def live(self, request: Request) -> Response:
-        return _answer("LIVE")
+        return answer("LIVE")
 
     async def uptime(self, request: Request) -> Response:
-        return _answer(uptime())
+        return answer(uptime())
 
     async def ready(self, request: Request) -> Response:
         """Of the server, and of every predictor."""
@@ -129,18 +105,18 @@ class _Plain:
         return await self._ready(request, _named(request))
 
     async def _ready(self, request: Request, name: str) -> Response:
-        answer = await self._call("CheckReadiness", request, pb.CheckReadinessRequest(predictor=name))
-        if not answer.ready:
-            raise _not_ready("; ".join(f"{one.predictor}: {one.message}" for one in answer.predictors if not one.ready))
-        return _answer("READY")
+        reply = await self._call("CheckReadiness", request, pb.CheckReadinessRequest(predictor=name))
+        if not reply.ready:
+            raise _not_ready("; ".join(f"{one.predictor}: {one.message}" for one in reply.predictors if not one.ready))
+        return answer("READY")
 
     async def names(self, request: Request) -> Response:
-        answer = await self._call("ListPredictors", request, pb.ListPredictorsRequest())
-        return _answer([predictor.name for predictor in answer.predictors])
+        reply = await self._call("ListPredictors", request, pb.ListPredictorsRequest())
+        return answer([predictor.name for predictor in reply.predictors])
 
     async def _member(self, request: Request, name: str) -> Response:
-        answer = await self._call("GetPredictor", request, pb.GetPredictorRequest(predictor=_named(request)))
-        return _answer(Renderer().field(answer.predictor, name))
+        reply = await self._call("GetPredictor", request, pb.GetPredictorRequest(predictor=_named(request)))
+        return answer(Renderer().field(reply.predictor, name))
 
     async def version(self, request: Request) -> Response:
         return await self._member(request, "version")
@@ -157,24 +133,24 @@ class _Plain:
     async def predict(self, request: Request) -> Response:
         body = await self._body(request)
         message = pb.PredictorServicePredictRequest(predictor=body[_IN_BODY], data_json=to_json(body["payload"]).decode())
-        answer = await self._act("Predict", request, message, body)
-        return Response(answer.data_json, media_type=JSON)
+        reply = await self._act("Predict", request, message, body)
+        return Response(reply.data_json, media_type=JSON)
 
     async def score(self, request: Request) -> Response:
         body = await self._body(request)
         message = pb.PredictorServiceScoreRequest(predictor=body[_IN_BODY], data_json=to_json(body["payload"]).decode())
-        answer = await self._act("Score", request, message, body)
-        scores = dict(answer.scores)
-        return _answer(next(iter(scores.values())) if answer.single else scores)
+        reply = await self._act("Score", request, message, body)
+        scores = dict(reply.scores)
+        return answer(next(iter(scores.values())) if reply.single else scores)
 
     async def _body(self, request: Request) -> Mapping[str, Any]:
         body = await bodies.parsed(await bodies.whole(request, self._options.max_body_bytes))
         if not isinstance(body, dict):
-            raise InvalidRequest([_wrong("model_attributes_type", ["body"], "Input should be a valid dictionary", body)])
-        if missing := [_missing(["body", name], body) for name in (_IN_BODY, "payload") if name not in body]:
-            raise InvalidRequest(missing)
+            raise InvalidRequest([wrong("model_attributes_type", ["body"], "Input should be a valid dictionary", body)])
+        if absent := [missing(["body", name], body) for name in (_IN_BODY, "payload") if name not in body]:
+            raise InvalidRequest(absent)
         if not isinstance(body[_IN_BODY], str):
-            raise InvalidRequest([_wrong("string_type", ["body", _IN_BODY], "Input should be a valid string", body[_IN_BODY])])
+            raise InvalidRequest([wrong("string_type", ["body", _IN_BODY], "Input should be a valid string", body[_IN_BODY])])
         return body
 
     async def _act(self, name: str, request: Request, message: Message, body: Mapping[str, Any]) -> Any:
@@ -182,11 +158,11 @@ class _Plain:
         try:
             return await self._call(name, request, message)
         except CallFailed as error:
-            wrong = violations_of(error)
-            if error.code is not grpc.StatusCode.INVALID_ARGUMENT or not wrong:
+            told_of = violations_of(error)
+            if error.code is not grpc.StatusCode.INVALID_ARGUMENT or not told_of:
                 raise
             entries = [
-                _wrong(kind, ["body", "payload", *place[1:]], text, _at(body["payload"], place[1:])) for place, kind, text in wrong
+                wrong(kind, ["body", "payload", *place[1:]], text, _at(body["payload"], place[1:])) for place, kind, text in told_of
             ]
             raise InvalidRequest(entries) from None
 
@@ -204,24 +180,12 @@ def _at(payload: Any, place: list[str | int]) -> Any:
 def _named(request: Request) -> str:
     name = request.query_params.get(_IN_QUERY)
     if name is None:
-        raise InvalidRequest([_missing(["query", _IN_QUERY], None)])
+        raise InvalidRequest([missing(["query", _IN_QUERY], None)])
     if not name:
         # Without a name the contract means all.
         raise Problem(400, "bad-request", "Bad Request", "there is no predictor without a name")
     return name
 
 
-def _missing(place: list[Any], value: Any) -> dict[str, Any]:
-    return _wrong("missing", place, "Field required", value)
-
-
-def _wrong(kind: str, place: list[Any], text: str, value: Any) -> dict[str, Any]:
-    return {"type": kind, "loc": place, "msg": text, "input": value}
-
-
 def _not_ready(why: str) -> Problem:
     return Problem(503, "unavailable", "Service Unavailable", f"NOT_READY: {why}")
-
-
-def _answer(value: Any) -> Response:
-    return Response(to_json(value), media_type=JSON)

@@ -113,8 +113,19 @@ def problem_of(failure: CallFailed, asked: Asked) -> Problem:
 
 def violations_of(failure: CallFailed) -> list[tuple[list[str | int], str, str]]:
     """What a failed call says of its request: places such as ["data", "items", 0], the name of the rule, and a sentence."""
+    return [(_parts(path), rule, text) for path, rule, text in complaints_of(failure)]
+
+
+def complaints_of(failure: CallFailed) -> list[tuple[str, str, str]]:
+    """The same with places as they are written: `data.items[0]`."""
     _, violations, _ = _details(failure)
-    return [(_parts(one.field), one.reason.lower() or "value_error", one.description) for one in violations]
+    return [(one.field, one.reason.lower() or "value_error", one.description) for one in violations]
+
+
+def reason_of(failure: CallFailed) -> tuple[str, dict[str, str]]:
+    """The reason of a failed call, and what is told with it; an empty reason for a call that never reached a method."""
+    info, _, _ = _details(failure)
+    return info.reason, dict(info.metadata)
 
 
 def status_of(reason: str) -> int:
