@@ -6,6 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 TOOLS := .venv-protos
+MLFLOW := .venv-mlflow
 # What part of the benchmarks to run.
 BENCH ?=
 SOAK ?=
@@ -21,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test coverage check format format-check lint types layers contract generated reference protos baseline lock chaos bench bench-jobs soak peers wheel clean
+.PHONY: help setup tools mlflow demo test coverage check format format-check lint types layers contract generated reference protos baseline lock chaos bench bench-jobs soak peers wheel clean
 
 help: ## this list
 	@echo "modelwire: make <target>"
@@ -33,10 +34,12 @@ setup: $(VENV)/.ready ## the virtual environment, with everything in it
 
 tools: .tools/bin/grpcurl ## grpcurl, for the tests that use it (needs Go)
 
+mlflow: $(MLFLOW)/.ready ## an MLflow server, for the tests that use it
+
 demo: setup ## a server with an example model, and a tour of it
 	$(BIN)/modelwire demo
 
-test: setup ## the whole test suite, in two processes; JOBS=1 for one
+test: setup mlflow ## the whole test suite, in two processes; JOBS=1 for one
 	$(BIN)/python $(MEASURE) -m pytest $(TESTS) $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile) $(PYTEST)
 
 chaos: setup ## jobs while servers are killed, the long form; CHAOS="sqlite --seed 7" for less
@@ -94,6 +97,7 @@ lock: ## all lock files anew (needs uv); UPGRADE=--upgrade for newer versions
 	uv pip compile pyproject.toml --all-extras $(LOCK) --output-file requirements.lock
 	uv pip compile pyproject.toml $(IMAGE) $(LOCK) --constraint requirements.lock --output-file requirements-server.lock
 	uv pip compile protos/requirements.in $(LOCK) --output-file protos/requirements.lock
+	uv pip compile tests/mlflow_registry/requirements.in $(LOCK) --output-file tests/mlflow_registry/requirements.lock
 # What the image is made of: the server, buckets, the example's library, and the build backend.
 IMAGE = --extra server --extra objects --extra examples --extra build
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
@@ -135,6 +139,10 @@ endif
 
 $(TOOLS)/.ready: protos/requirements.lock
 	$(call environment,$(TOOLS),protos/requirements.lock)
+	@touch $@
+
+$(MLFLOW)/.ready: tests/mlflow_registry/requirements.lock
+	$(call environment,$(MLFLOW),tests/mlflow_registry/requirements.lock)
 	@touch $@
 
 .tools/bin/grpcurl:

@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("requirements.lock", "requirements-server.lock", "protos/requirements.lock")
+LOCKS = ("requirements.lock", "requirements-server.lock", "protos/requirements.lock", "tests/mlflow_registry/requirements.lock")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -48,3 +48,12 @@ def test_the_lock_satisfies_all_requirements_of_the_project(root: Path, python: 
 def test_the_image_is_made_of_what_is_tested(root: Path) -> None:
     tested = {str(entry) for entry in locked(root / "requirements.lock")}
     assert {str(entry) for entry in locked(root / "requirements-server.lock")} <= tested
+
+
+def test_models_in_the_registry_of_the_tests_are_written_by_the_libraries_that_read_them(root: Path) -> None:
+    tested, written = (
+        {entry.name: str(entry.specifier) for entry in locked(root / name)}
+        for name in ("requirements.lock", "tests/mlflow_registry/requirements.lock")
+    )
+    libraries = ("cloudpickle", "mlflow-skinny", "onnx", "scikit-learn", "skops")
+    assert {name: written[name] for name in libraries} == {name: tested.get(name) for name in libraries}
