@@ -13,6 +13,7 @@ from .diagnostics import ValidationDiagnostic
 from .frames import Columns, Frame, FrameLibrary, TableFrame, library_wanted, to_columns, to_library, to_table
 from .json_values import plain_scores
 from .runner import BaseModelRunner, optional_arguments
+from .transforms import TransformedFrame, transformed
 
 Runner = BaseModelRunner[Any]
 Geo = dict[str, Any] | None
@@ -32,7 +33,8 @@ def run_train(runner: Runner, config: dict[str, Any], data: pa.Table, geo: Geo, 
     with _hooks(runner):
         function = runner.function("on_train")
         extra = optional_arguments(function, geo=geo, context=context)
-        return _wait(function(parse(runner, config), _frame(function, "data", 1, data), **extra))
+        given = _frame(function, "data", 1, transformed(data, runner.transforms))
+        return _wait(function(parse(runner, config), given, **extra))
 
 
 def run_predict(
@@ -49,6 +51,7 @@ class PredictCall:
     def __init__(self, runner: Runner) -> None:
         self._function = function = runner.function("on_predict")
         self._libraries = _library(function, "historic", 2), _library(function, "future", 3)
+        self._transforms = runner.transforms
         self._extra = frozenset(optional_arguments(function, geo=None, context=None))
         hooks = [name for name in ("on_init", "on_cleanup") if _is_own(runner, name)]
         self._hooks = runner if hooks else None
@@ -83,6 +86,8 @@ class PredictCall:
                 await _called(self._hooks.function("on_cleanup"))
 
     def _call(self, config: Any, model: Any, historic: Frame, future: Frame, geo: Geo, context: RunContext | None) -> Any:
+        if self._transforms:
+            historic, future = (TransformedFrame(frame, self._transforms) for frame in (historic, future))
         frames = to_library(historic, self._libraries[0]), to_library(future, self._libraries[1])
         if not self._extra:
             return self._function(config, model, *frames)
@@ -112,7 +117,8 @@ def run_score(runner: Runner, config: dict[str, Any], model: Any, data: pa.Table
     with _hooks(runner):
         function = runner.function("on_score")
         extra = optional_arguments(function, context=context)
-        return plain_scores(_wait(function(parse(runner, config), model, _frame(function, "data", 2, data), **extra)), "on_score")
+        given = _frame(function, "data", 2, transformed(data, runner.transforms))
+        return plain_scores(_wait(function(parse(runner, config), model, given, **extra)), "on_score")
 
 
 def parse(runner: Runner, config: dict[str, Any]) -> Any:

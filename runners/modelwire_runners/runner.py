@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from .config import BaseConfig
@@ -37,6 +37,9 @@ class BaseModelRunner(ABC, Generic[ConfigT]):
     compile: bool = True
     # Columns of the training data that are not there at a prediction: what is to be predicted.
     target_columns: ClassVar[list[str]] = []
+    # What is done to columns by these names before training, predicting and scoring: functions from an array of NumPy to another, such as
+    # numpy.log1p. What a prediction sends is what the training was sent, so that neither is transformed twice, or never.
+    transforms: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     # Columns that predictions must have.
     prediction_columns: ClassVar[list[str]] = []
     info: RunnerInfo
@@ -120,6 +123,7 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
         compile: bool = True,
         target_columns: list[str] | None = None,
         prediction_columns: list[str] | None = None,
+        transforms: Mapping[str, Callable[[Any], Any]] | None = None,
     ) -> None:
         self._functions = {
             "on_train": on_train,
@@ -143,6 +147,7 @@ class FunctionalModelRunner(BaseModelRunner[BaseConfig]):
         self.compile = compile
         self.target_columns = target_columns or []  # type: ignore[misc]
         self.prediction_columns = prediction_columns or []  # type: ignore[misc]
+        self.transforms = transforms or {}  # type: ignore[misc]
         check_signature(on_train, "on_train", ("config", "data"))
         check_signature(on_predict, "on_predict", ("config", "model", "historic", "future"))
         if on_score is not None:

@@ -5,6 +5,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
@@ -15,12 +17,14 @@ from modelwire_runners import (
     BaseModelRunner,
     FunctionalModelRunner,
     ModelMetadata,
+    RunContext,
     RunnerInfo,
     Severity,
     TargetError,
     check_runner,
     load_runner,
 )
+from modelwire_runners.invoke import run_predict, run_score, run_train
 
 
 def train(config: Any, data: Any) -> Any:
@@ -163,3 +167,37 @@ def test_check_runner_finds_what_is_wrong() -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, modelwire_runners; print([m for m in ('pandas', 'polars', 'grpc', 'sqlalchemy', 'sklearn') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_features_are_transformed_by_name_before_training_prediction_and_scores() -> None:
+    seen: list[list[float]] = []
+
+    def train(config: BaseConfig, data: pd.DataFrame) -> str:
+        seen.append(data["a"].tolist())
+        return "model"
+
+    def predict(config: BaseConfig, model: str, historic: pa.Table, future: np.ndarray) -> np.ndarray:
+        seen.append(historic.column("a").to_pylist())
+        return future[:, 0] + future[:, 1]
+
+    def score(config: BaseConfig, model: str, data: pa.Table) -> float:
+        return float(sum(data.column("a").to_pylist()))
+
+    transforms = {"a": lambda a: a / 10, "absent": lambda a: 1 // 0}
+    runner = FunctionalModelRunner(train, predict, on_score=score, transforms=transforms)
+    table = pa.table({"a": [10.0, 20.0], "b": [1.0, 2.0]})
+    model = run_train(runner, {}, table, None, RunContext())
+    predicted = run_predict(runner, {}, model, table.slice(0, 1), table, None, RunContext())
+    assert predicted.to_pydict() == {"prediction": [2.0, 4.0]}
+    assert seen == [[1.0, 2.0], [1.0]]
+    assert run_score(runner, {}, model, table, RunContext()) == {"score": 3.0}
+    assert table.column("a").to_pylist() == [10.0, 20.0]
+
+
+def test_texts_are_transformed_too() -> None:
+    codes = np.vectorize({"basic": 0, "pro": 1}.get)
+    runner = FunctionalModelRunner(
+        lambda config, data: None, lambda config, model, historic, future: future, transforms={"plan": codes}
+    )
+    future = pa.table({"plan": ["pro", "basic"]})
+    assert run_predict(runner, {}, None, future.slice(0, 0), future, None, RunContext()).column("plan").to_pylist() == [1, 0]
