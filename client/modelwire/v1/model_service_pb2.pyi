@@ -1749,6 +1749,7 @@ class WatchModelsResponse(_message.Message):
     ALIAS_FIELD_NUMBER: _builtins.int
     PREVIOUS_VERSION_FIELD_NUMBER: _builtins.int
     OVERRIDE_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its place in the log of all models, from 1; in a heartbeat that of the last event."""
     kind: Global___ModelEventKind.ValueType
@@ -1763,6 +1764,8 @@ class WatchModelsResponse(_message.Message):
     """Where the alias pointed before; 0 if nowhere."""
     override: _builtins.str
     """Why rules of the gate were overridden, if they were."""
+    grant: _builtins.str
+    """Why the content of the version was read although that can run code, if it was."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
@@ -1778,10 +1781,11 @@ class WatchModelsResponse(_message.Message):
         alias: _builtins.str = ...,
         previous_version: _builtins.int = ...,
         override: _builtins.str = ...,
+        grant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "kind", b"kind", "name", b"name", "override", b"override", "previous_version", b"previous_version", "sequence", b"sequence", "time", b"time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "grant", b"grant", "kind", b"kind", "name", b"name", "override", b"override", "previous_version", b"previous_version", "sequence", b"sequence", "time", b"time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

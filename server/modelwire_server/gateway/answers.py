@@ -61,6 +61,10 @@ async def rendered(renderer: Renderer, answer: Any, name: str = "") -> Any:
 
 def location(request: Request, value: Any) -> dict[str, str] | None:
     """Where that can be found which a POST has made: below the collection that it was sent to."""
-    made = (value.get("id") or value.get("version")) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    made = value.get("id") or value.get("version")
     collection = request.url.path.rstrip("/").rpartition("/$")[0] or request.url.path.rstrip("/")
+    if made and made == value.get("version") and not collection.endswith("/versions"):
+        collection = f"{collection}/{value['name']}/versions"
     return {"location": str(request.url.replace(path=f"{collection}/{made}", query="", fragment=""))} if made else None

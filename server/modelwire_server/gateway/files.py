@@ -13,14 +13,16 @@ from modelwire.v1 import artifact_service_pb2
 
 from .answers import Streamed, answer_of
 from .artifacts import GET_ARTIFACT, PICKLE, is_pickled_model
-from .bodies import ARROW, media_type
+from .bodies import ARROW, media_type, parsed, too_large
 from .exchange import JSON, Exchange
 from .frames import frame_to_csv, records_json
 from .methods import Method
-from .parsing import Complaints
+from .parsing import Complaints, read_message
 from .shapes import FRAME_JSON
 
 CSV = "text/csv"
+# So long may the header of an upload be.
+LARGEST_HEADER = 1 << 20
 _SUFFIXES = {"application/zip": "zip", CSV: "csv", JSON: "json", FRAME_JSON: "json", "image/png": "png", ARROW: "arrows"}
 
 
@@ -102,18 +104,56 @@ async def _data(first: Any, parts: AsyncGenerator[Any, None]) -> AsyncGenerator[
 
 async def upload(exchange: Exchange) -> Response:
     """The body is the content, whatever it is; the header's fields stand in the query, and its type in Content-Type."""
-    part: Any = GetMessageClass(exchange.method.request)
-    first = part()
+    return await _sent(exchange, _first(exchange), exchange.chunks())
+
+
+async def upload_or_address(exchange: Exchange) -> Response:
+    """As upload(); a body that is a JSON object is the header instead, which says where the content is."""
+    chunks = exchange.chunks()
+    begun = await anext(chunks, b"")
+    if not begun.lstrip().startswith(b"{"):
+        return await _sent(exchange, _first(exchange), _again(begun, chunks))
+    text = bytearray(begun)
+    async for chunk in chunks:
+        text += chunk
+        if len(text) > LARGEST_HEADER:
+            raise too_large(LARGEST_HEADER)
+    first = _first(exchange)
+    found = Complaints()
+    read_message(first.header, await parsed(bytes(text)), ("body",), found)
+    found.settle()
+    return await _sent(exchange, first, _nothing())
+
+
+def _first(exchange: Exchange) -> Any:
+    """The header, with what the query and Content-Type say. Raises InvalidRequest."""
+    first: Any = GetMessageClass(exchange.method.request)()
     first.header.SetInParent()
     found = Complaints()
     exchange.from_query(first.header, found)
     found.settle()
-    if not first.header.content_type:
+    if "content_type" in first.header.DESCRIPTOR.fields_by_name and not first.header.content_type:
         first.header.content_type = exchange.request.headers.get("content-type", "")
-    return await answer_of(exchange, await exchange.call(exchange.rpc, _with_chunks(first, exchange, part)))
+    return first
 
 
-async def _with_chunks(first: Message, exchange: Exchange, part: Any) -> AsyncIterator[Message]:
+async def _sent(exchange: Exchange, first: Message, chunks: AsyncIterator[bytes]) -> Response:
+    return await answer_of(exchange, await exchange.call(exchange.rpc, _with_chunks(first, chunks)))
+
+
+async def _with_chunks(first: Message, chunks: AsyncIterator[bytes]) -> AsyncIterator[Message]:
     yield first
-    async for chunk in exchange.chunks():
-        yield part(chunk=chunk)
+    async for chunk in chunks:
+        yield type(first)(chunk=chunk)
+
+
+async def _again(begun: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if begun:
+        yield begun
+    async for chunk in chunks:
+        yield chunk
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""

@@ -46,6 +46,7 @@ _BY_NAME: dict[str, Operation] = {
     "modelwire.v1.ConfigService.ListConfigArtifacts": artifacts.of_config,
     "modelwire.v1.ConfigService.UpdateConfig": configs.write,
     "modelwire.v1.JobService.WatchJob": jobs.watch,
+    "modelwire.v1.ModelService.ImportModel": files.upload_or_address,
     "modelwire.v1.PredictorService.Predict": predictors.with_payload,
     "modelwire.v1.PredictorService.Score": predictors.with_payload,
 }

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from ..artifacts.model import MODEL_TYPE, Artifact, ArtifactInput, Blob, Origin
 from ..clock import new_id, now
 from ..configs.catalog import complete
 from ..errors import (
-    ContentTooLarge,
     DigestMismatch,
     FieldViolation,
     InvalidField,
@@ -34,6 +34,7 @@ from ..registry.model import Facts, ModelVersion
 from ..runners import RunnerRegistry
 from .examination import Examined, examine
 from .model import Fetched, ImportedFile, Source
+from .receiving import Bounded, check_size
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +66,12 @@ class Imports:
         self._registry = registry
         self.rules = rules
         self.sources: Mapping[str, Source] = {source.scheme: source for source in sources}
+
+    @asynccontextmanager
+    async def receiving(self) -> AsyncIterator[Bounded]:
+        """A writer for a file that is to be imported. What it raises above `max_bytes` is ContentTooLarge."""
+        async with self._blobs.writer() as writer:
+            yield Bounded(writer, self.rules.max_bytes)
 
     async def import_uri(self, uri: str, wanted: ImportedFile) -> ModelVersion:
         """Imports what an address stands for. Raises InvalidField for addresses of no source, what the source raises, and as import_file()
@@ -121,10 +128,7 @@ class Imports:
 
     def _recognized(self, path: Path, wanted: ImportedFile) -> Format:
         """The format of the file, told by its bytes. Raises InvalidField, ContentTooLarge."""
-        size = path.stat().st_size
-        if size > self.rules.max_bytes:
-            limit = self.rules.max_bytes
-            raise ContentTooLarge(f"the file has {size:,} bytes; at most {limit:,} are allowed for models", limit=limit)
+        check_size(path.stat().st_size, self.rules.max_bytes)
         found = format_of(path)
         if found is None:
             known = ", ".join(IMPORTED)

@@ -1,6 +1,5 @@
 """ModelService: models by name."""
 
-import math
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Protocol
@@ -9,6 +8,7 @@ from modelwire.v1 import model_service_pb2 as pb
 from modelwire.v1.model_service_pb2_grpc import ModelServiceServicer
 
 from ..clock import now
+from ..importing.imports import Imports
 from ..interceptors.around import Context
 from ..registry.catalog import ModelCatalog, NewVersion
 from ..registry.gate import Gate
@@ -27,25 +27,23 @@ from ..registry.model import (
 from ..scoring.desk import ScoreDesk, ScoreOrder
 from .checks import Findings
 from .frames import FrameReader
-from .gates import MOST_METRICS, gate_message, gate_of
+from .gates import gate_message, gate_of
+from .imports import received
 from .jobs import LONGEST_HEARTBEAT, SHORTEST_HEARTBEAT
 from .messages import timestamp
 from .values import struct_of
+from .versions import STAGE_OF, STAGES, metrics_of
 
 LONGEST_DESCRIPTION = 10_000
-STAGES = {
-    Stage.NONE: pb.MODEL_STAGE_UNSPECIFIED,
-    Stage.STAGING: pb.MODEL_STAGE_STAGING,
-    Stage.PRODUCTION: pb.MODEL_STAGE_PRODUCTION,
-    Stage.ARCHIVED: pb.MODEL_STAGE_ARCHIVED,
-}
-_STAGE_OF = {number: stage for stage, number in STAGES.items()}
 _KINDS = {kind: pb.ModelEventKind.Value(f"MODEL_EVENT_KIND_{kind.name}") for kind in ModelEventKind}
 
 
 class ModelServicer(ModelServiceServicer):
-    def __init__(self, models: ModelCatalog, *, scoring: ScoreDesk, reader: FrameReader, heartbeat_seconds: float) -> None:
+    def __init__(
+        self, models: ModelCatalog, *, imports: Imports, scoring: ScoreDesk, reader: FrameReader, heartbeat_seconds: float
+    ) -> None:
         self._models = models
+        self._imports = imports
         self._scoring = scoring
         self._reader = reader
         self._heartbeat_seconds = heartbeat_seconds
@@ -55,6 +53,9 @@ class ModelServicer(ModelServiceServicer):
     ) -> pb.RegisterModelVersionResponse:
         version = await self._models.register(new_version_of(request))
         return pb.RegisterModelVersionResponse(version=version_message(version))
+
+    async def ImportModel(self, request_iterator: AsyncIterator[pb.ImportModelRequest], context: Context) -> pb.ImportModelResponse:
+        return pb.ImportModelResponse(version=version_message(await received(self._imports, request_iterator)))
 
     async def ScoreModel(self, request: pb.ScoreModelRequest, context: Context) -> pb.ScoreModelResponse:
         findings = Findings()
@@ -184,9 +185,9 @@ class _Asked:
         return value
 
     def stage(self, number: "pb.ModelStage.ValueType") -> Stage:
-        if number not in _STAGE_OF:
+        if number not in STAGE_OF:
             self.findings.add("stage", f"{number} is no stage")
-        return _STAGE_OF.get(number, Stage.NONE)
+        return STAGE_OF.get(number, Stage.NONE)
 
     def description(self, request: pb.UpdateModelRequest | pb.UpdateModelVersionRequest) -> str | None:
         return (
@@ -202,7 +203,7 @@ def new_version_of(request: pb.RegisterModelVersionRequest) -> NewVersion:
         algorithm=findings.text("algorithm", request.algorithm),
         features=tuple(findings.text(f"features[{index}]", column) for index, column in enumerate(request.features)),
         target=findings.text("target", request.target),
-        metrics=_metrics(request, findings),
+        metrics=metrics_of(request.metrics, findings),
         framework=findings.text("framework", request.framework),
     )
     new = NewVersion(
@@ -217,15 +218,6 @@ def new_version_of(request: pb.RegisterModelVersionRequest) -> NewVersion:
     )
     asked.settled()
     return new
-
-
-def _metrics(request: pb.RegisterModelVersionRequest, findings: Findings) -> dict[str, float]:
-    findings.within("metrics", len(request.metrics), 0, MOST_METRICS)
-    for name, value in request.metrics.items():
-        findings.text("metrics", name)
-        if not math.isfinite(value):
-            findings.add(f"metrics.{name[:100]}", f"must be a number, not {value}")
-    return dict(request.metrics)
 
 
 def model_message(model: RegisteredModel) -> pb.Model:
@@ -261,6 +253,9 @@ def version_message(version: ModelVersion) -> pb.ModelVersion:
         tags=version.tags,
         aliases=version.aliases,
         created_at=timestamp(version.created_at),
+        source=facts.source,
+        format=facts.format,
+        grant=facts.grant,
     )
 
 
@@ -277,4 +272,5 @@ def event_message(event: ModelEvent | int) -> pb.WatchModelsResponse:
         alias=event.alias,
         previous_version=event.previous,
         override=event.override,
+        grant=event.grant,
     )

@@ -135,6 +135,7 @@ async def add_services(server: Any, domain: Domain, *, settings: Settings, metri
     add_predict_service(prediction, server)
     models = ModelServicer(
         domain.registry,
+        imports=domain.imports,
         scoring=ScoreDesk(prediction=domain.prediction, registry=domain.registry),
         reader=reader,
         heartbeat_seconds=settings.heartbeat_seconds,
