@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         StateEvent,
     )
     from modelwire.gates import GateFinding, GoldenRows, MetricBounds, PromotionGate
+    from modelwire.predictors import PredictorInfo, PredictOutcome, Readiness
     from modelwire.records import (
         ArtifactInput,
         ArtifactNode,
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
         SampleData,
         Validation,
     )
-    from modelwire.registered import ModelEvent, ModelVersion, RegisteredModel
+    from modelwire.registered import ModelEvent, ModelScores, ModelVersion, RegisteredModel
 
 # gRPC and the messages take long to import; the command line's help and whoever needs a version or an error do without.
 _HOMES = {
@@ -112,6 +113,7 @@ _HOMES = {
         "StateEvent",
     ),
     "modelwire.gates": ("GateFinding", "GoldenRows", "MetricBounds", "PromotionGate"),
+    "modelwire.predictors": ("PredictOutcome", "PredictorInfo", "Readiness"),
     "modelwire.records": (
         "ArtifactInput",
         "ArtifactNode",
@@ -124,7 +126,7 @@ _HOMES = {
         "SampleData",
         "Validation",
     ),
-    "modelwire.registered": ("ModelEvent", "ModelVersion", "RegisteredModel"),
+    "modelwire.registered": ("ModelEvent", "ModelScores", "ModelVersion", "RegisteredModel"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -163,12 +165,16 @@ __all__ = [
     "Model",
     "ModelEvent",
     "ModelMetadata",
+    "ModelScores",
     "ModelVersion",
     "ModelwireError",
     "NotFound",
     "PermissionDenied",
+    "PredictOutcome",
+    "PredictorInfo",
     "ProgressEvent",
     "PromotionGate",
+    "Readiness",
     "RegisteredModel",
     "ResourceExhausted",
     "RunInfo",

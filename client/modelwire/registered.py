@@ -65,6 +65,19 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelScores:
+    """How good a model is on rows whose target is known: `scores` by their names, and how many `rows` that were.
+
+    `model_version` is such as `weather/3`, if the model was asked for by name.
+    """
+
+    scores: dict[str, float]
+    rows: int
+    model_id: str
+    model_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelEvent:
     """Something that happened in the registry.
 
@@ -116,6 +129,16 @@ def version_of(version: model_service_pb2.ModelVersion) -> ModelVersion:
         signature=from_struct(version.signature),
         trained_at=_time(version.trained_at) if version.HasField("trained_at") else None,
         created_at=_time(version.created_at),
+    )
+
+
+def scores_of(answer: model_service_pb2.ScoreModelResponse) -> ModelScores:
+    """The scores of a message."""
+    return ModelScores(
+        scores=dict(sorted(answer.scores.items())),
+        rows=answer.rows,
+        model_id=answer.model_id,
+        model_version=answer.model_version,
     )
 
 

@@ -12,6 +12,7 @@ from modelwire._async.configs import AsyncConfig, AsyncConfigs
 from modelwire._async.connection import AsyncConnection
 from modelwire._async.jobs import AsyncJob, AsyncJobs
 from modelwire._async.models import AsyncModel, AsyncModels
+from modelwire._async.predictors import AsyncPredictors
 from modelwire._async.registry import AsyncRegistry
 from modelwire._async.runners import AsyncRunners
 from modelwire.transport import (
@@ -100,6 +101,7 @@ class AsyncClient:
         self.artifacts = AsyncArtifacts(connection)
         self.models = AsyncModels(connection)
         self.registry = AsyncRegistry(connection)
+        self.predictors = AsyncPredictors(connection)
         self.datasets = AsyncDatasets(connection)
 
     def __repr__(self) -> str:

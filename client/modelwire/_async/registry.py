@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 from modelwire._async.connection import AsyncConnection, new_request_id
 from modelwire._async.watching import HEARTBEAT, MISSED_HEARTBEATS, AsyncWatch
 from modelwire._async.work import id_of
+from modelwire._seams import asynchronous as seam
 from modelwire.gates import GateFinding, PromotionGate, finding_of, gate_message
+from modelwire.payload import Payload
 from modelwire.registered import (
     ModelEvent,
+    ModelScores,
     ModelVersion,
     RegisteredModel,
     Stage,
     model_event_of,
     registered_of,
+    scores_of,
     stage_number,
     version_of,
 )
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from modelwire._async.artifacts import AsyncArtifact
+    from modelwire.frames import FrameLike
 
 PRODUCTION = "production"
 
@@ -160,6 +165,24 @@ class AsyncRegistry:
         request = pb.PromoteModelRequest(name=name, version=str(version), alias=alias, dry_run=True)
         answer = await self._connection.call(self._stub.PromoteModel, request)
         return tuple(finding_of(finding) for finding in answer.findings)
+
+    async def score(
+        self,
+        model: AsyncArtifact | str,
+        data: FrameLike,
+        *,
+        target: str = "",
+        prediction: str = "",
+        timeout: float | None = None,
+    ) -> ModelScores:
+        """How good a model is on rows whose target is known, all in a frame below the server's message limit (16 MiB).
+
+        `target` is the column of what is right, by default what is known of the model; `prediction` the column of the predictions to
+        compare it with, by default the first that is new. `timeout` is in seconds. Raises NotFound, InvalidArgument, Internal.
+        """
+        payload = await seam.in_thread(Payload, {"data": data}, None)
+        request = payload.fill(pb.ScoreModelRequest(model=id_of(model), target=target, prediction=prediction))
+        return scores_of(await self._connection.call(self._stub.ScoreModel, request, timeout=timeout))
 
     async def rollback(self, name: str, alias: str = PRODUCTION) -> RegisteredModel:
         """Points an alias to where it pointed before. Raises NotFound, and FailedPrecondition if there is nothing to go back to."""

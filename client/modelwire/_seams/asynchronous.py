@@ -21,6 +21,7 @@ from modelwire.v1 import (
     job_service_pb2_grpc,
     model_service_pb2_grpc,
     predict_service_pb2_grpc,
+    predictor_service_pb2_grpc,
     runner_service_pb2_grpc,
     train_service_pb2_grpc,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from modelwire.v1.job_service_pb2_grpc import JobServiceAsyncStub
     from modelwire.v1.model_service_pb2_grpc import ModelServiceAsyncStub
     from modelwire.v1.predict_service_pb2_grpc import PredictServiceAsyncStub
+    from modelwire.v1.predictor_service_pb2_grpc import PredictorServiceAsyncStub
     from modelwire.v1.runner_service_pb2_grpc import RunnerServiceAsyncStub
     from modelwire.v1.train_service_pb2_grpc import TrainServiceAsyncStub
 
@@ -78,6 +80,7 @@ class Stubs:
         self.predict: PredictServiceAsyncStub = predict_service_pb2_grpc.PredictServiceStub(channel)
         # Messages as bytes: see modelwire.wire.
         self.predict_stream: StreamStream[bytes, bytes] = channel.stream_stream(PREDICT_STREAM)
+        self.predictors: PredictorServiceAsyncStub = predictor_service_pb2_grpc.PredictorServiceStub(channel)
         self.runners: RunnerServiceAsyncStub = runner_service_pb2_grpc.RunnerServiceStub(channel)
         self.train: TrainServiceAsyncStub = train_service_pb2_grpc.TrainServiceStub(channel)
 

@@ -16,6 +16,7 @@ from modelwire.v1 import (
     job_service_pb2_grpc,
     model_service_pb2_grpc,
     predict_service_pb2_grpc,
+    predictor_service_pb2_grpc,
     runner_service_pb2_grpc,
     train_service_pb2_grpc,
 )
@@ -56,6 +57,7 @@ class Stubs:
         self.predict = predict_service_pb2_grpc.PredictServiceStub(channel)
         # Messages as bytes: see modelwire.wire.
         self.predict_stream: StreamStream[bytes, bytes] = channel.stream_stream(PREDICT_STREAM)
+        self.predictors = predictor_service_pb2_grpc.PredictorServiceStub(channel)
         self.runners = runner_service_pb2_grpc.RunnerServiceStub(channel)
         self.train = train_service_pb2_grpc.TrainServiceStub(channel)
 

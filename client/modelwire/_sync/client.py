@@ -14,6 +14,7 @@ from modelwire._sync.configs import Config, Configs
 from modelwire._sync.connection import Connection
 from modelwire._sync.jobs import Job, Jobs
 from modelwire._sync.models import Model, Models
+from modelwire._sync.predictors import Predictors
 from modelwire._sync.registry import Registry
 from modelwire._sync.runners import Runners
 from modelwire.transport import (
@@ -102,6 +103,7 @@ class Client:
         self.artifacts = Artifacts(connection)
         self.models = Models(connection)
         self.registry = Registry(connection)
+        self.predictors = Predictors(connection)
         self.datasets = Datasets(connection)
 
     def __repr__(self) -> str:

@@ -7,17 +7,21 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from modelwire._seams import blocking as seam
 from modelwire._sync.connection import Connection, new_request_id
 from modelwire._sync.watching import HEARTBEAT, MISSED_HEARTBEATS, Watch
 from modelwire._sync.work import id_of
 from modelwire.gates import GateFinding, PromotionGate, finding_of, gate_message
+from modelwire.payload import Payload
 from modelwire.registered import (
     ModelEvent,
+    ModelScores,
     ModelVersion,
     RegisteredModel,
     Stage,
     model_event_of,
     registered_of,
+    scores_of,
     stage_number,
     version_of,
 )
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from modelwire._sync.artifacts import Artifact
+    from modelwire.frames import FrameLike
 
 PRODUCTION = "production"
 
@@ -162,6 +167,24 @@ class Registry:
         request = pb.PromoteModelRequest(name=name, version=str(version), alias=alias, dry_run=True)
         answer = self._connection.call(self._stub.PromoteModel, request)
         return tuple(finding_of(finding) for finding in answer.findings)
+
+    def score(
+        self,
+        model: Artifact | str,
+        data: FrameLike,
+        *,
+        target: str = "",
+        prediction: str = "",
+        timeout: float | None = None,
+    ) -> ModelScores:
+        """How good a model is on rows whose target is known, all in a frame below the server's message limit (16 MiB).
+
+        `target` is the column of what is right, by default what is known of the model; `prediction` the column of the predictions to
+        compare it with, by default the first that is new. `timeout` is in seconds. Raises NotFound, InvalidArgument, Internal.
+        """
+        payload = seam.in_thread(Payload, {"data": data}, None)
+        request = payload.fill(pb.ScoreModelRequest(model=id_of(model), target=target, prediction=prediction))
+        return scores_of(self._connection.call(self._stub.ScoreModel, request, timeout=timeout))
 
     def rollback(self, name: str, alias: str = PRODUCTION) -> RegisteredModel:
         """Points an alias to where it pointed before. Raises NotFound, and FailedPrecondition if there is nothing to go back to."""
