@@ -37,15 +37,20 @@ from .orchestration.orchestrator import Orchestrator
 from .orchestration.registration import Registration, Rhythm, own_url, url_of
 from .prediction import Prediction
 from .predictors.desk import PredictorDesk, PredictorRules
+from .registry.attendance import Attendance
 from .registry.catalog import ModelCatalog
 from .registry.following import Following
 from .registry.gatekeeper import Gatekeeper
+from .registry.readiness import ModelReadiness
+from .registry.rehearsal import Rehearsal
 from .registry.reloading import Reloading
 from .registry.succession import Succession
 from .runners import RunnerRegistry
 from .running import Running, ServedRunner
 from .services.registration import Domain
 from .settings import Settings
+from .sources.following import FollowedModels
+from .sources.mlflow import MLflowServers
 from .training import Training
 from .upkeep.deletion import Retention
 from .upkeep.rounds import Upkeep
@@ -67,6 +72,8 @@ class Parts:
     upkeep: Upkeep
     following: Following
     reloading: Reloading
+    mlflow: MLflowServers
+    followed: FollowedModels
     listener: Listener
     job_metrics: JobMetrics
 
@@ -83,6 +90,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         checks = {"database": ground.database.check, **({"registration": registration.check} if registration else {})}
         front = await open_front(parts.domain, settings, metrics=metrics, checks=checks)
         await begin_work(stack, parts)
+        attend(stack, parts)
         await front.start()
         grpc_port, http_port = front.grpc_port, front.http.port
         served = [one.id for one in shown(ground.runners)]
@@ -122,7 +130,7 @@ def assemble(ground: Ground) -> Parts:
         pinned=settings.pinned_models,
     )
     succession = Succession(database, models)
-    following = Following(database, succession, settings.expected_models)
+    following = Following(database, succession, settings.all_expected_models)
     predictor = predictor_of(ground)
     timeout = settings.job_timeout
     training = Training(
@@ -148,14 +156,23 @@ def assemble(ground: Ground) -> Parts:
         capacity=capacity_of(ground),
         worker_id=ground.worker_id,
     )
-    registry = ModelCatalog(
+    gatekeeper = Gatekeeper(tree=tree, blobs=blobs, prediction=prediction)
+    registry = ModelCatalog(database=database, tree=tree, runners=runners, gatekeeper=gatekeeper, following=following)
+    readiness = ModelReadiness(
         database=database,
-        tree=tree,
-        runners=runners,
-        gatekeeper=Gatekeeper(tree=tree, blobs=blobs, prediction=prediction),
         following=following,
+        attendance=Attendance(following, succession),
+        reloading=reloading,
+        models=models,
+        rehearsal=Rehearsal(database=database, gatekeeper=gatekeeper, prediction=prediction),
+        holds=settings.predictor_check_seconds,
+        timeout=settings.predictor_check_timeout,
     )
+    mlflow = MLflowServers(settings.mlflow_servers, max_bytes=settings.max_import_bytes)
     import_rules = ImportRules(max_bytes=settings.max_import_bytes, trust_grants=settings.trust_grants)
+    imports = Imports(
+        blobs=blobs, runners=runners, registry=registry, rules=import_rules, sources=[mlflow.source(settings.mlflow_url)]
+    )
     domain = Domain(
         runners=runners,
         configs=configs,
@@ -165,7 +182,8 @@ def assemble(ground: Ground) -> Parts:
         prediction=prediction,
         jobs=JobDesk(database, hub, dispatcher.stop),
         registry=registry,
-        imports=Imports(blobs=blobs, runners=runners, registry=registry, rules=import_rules),
+        readiness=readiness,
+        imports=imports,
         validator=Validator(runners=runners, configs=configs, tree=tree, models=models),
         predictors=PredictorDesk(runners.predictors, predictor_rules(settings)),
     )
@@ -179,6 +197,16 @@ def assemble(ground: Ground) -> Parts:
         upkeep=upkeep_of(ground, forget),
         following=following,
         reloading=reloading,
+        mlflow=mlflow,
+        followed=FollowedModels(
+            settings.followed_models,
+            mlflow,
+            database=database,
+            imports=imports,
+            catalog=registry,
+            reloading=reloading,
+            folder=blobs.scratch,
+        ),
         listener=listener_of(database, hub, dispatcher, models, following, reloading),
         job_metrics=job_metrics,
     )
@@ -287,13 +315,15 @@ def metrics_of_process(ground: Ground, parts: Parts) -> ServerMetrics:
 async def begin_work(stack: AsyncExitStack, parts: Parts) -> None:
     """Starts all that goes on by itself; `stack` ends it. The dispatcher is drained before."""
     await begin_service(stack, parts)
-    parts.upkeep.start()
-    stack.push_async_callback(parts.upkeep.close)
+    for part in (parts.upkeep, parts.followed):
+        part.start()
+        stack.push_async_callback(part.close)
     await parts.dispatcher.start()
 
 
 async def begin_service(stack: AsyncExitStack, parts: Parts) -> None:
     """Starts what callers need; `stack` ends it."""
+    stack.push_async_callback(parts.mlflow.close)
     stack.callback(parts.domain.predictors.close)
     for part in (parts.listener, parts.domain.jobs):
         part.start()
@@ -302,6 +332,12 @@ async def begin_service(stack: AsyncExitStack, parts: Parts) -> None:
     for follower in (parts.following, parts.reloading):
         await follower.start()
         stack.push_async_callback(follower.close)
+
+
+def attend(stack: AsyncExitStack, parts: Parts) -> None:
+    """Begins to look after the models that callers are to find ready; `stack` ends it."""
+    parts.domain.readiness.start()
+    stack.push_async_callback(parts.domain.readiness.close)
 
 
 def spare_collector() -> None:

@@ -41,7 +41,7 @@ async def prepare(stack: AsyncExitStack, settings: Settings) -> Ground:
     data_dir = claim_data_dir(stack, settings.data_dir)
     blobs = await open_blobs(stack, settings, data_dir)
     executor = local_executor(stack, settings, data_dir, blobs, worker_id(data_dir))
-    runners = await load_runners(settings.targets, executor)
+    runners = await load_runners(settings.targets, executor, settings.all_expected_models)
     database = await open_database(stack, settings, data_dir)
     return Ground(
         settings=settings,
@@ -82,14 +82,14 @@ async def open_database(
     return database
 
 
-async def load_runners(targets: Sequence[str], executor: LocalExecutor) -> RunnerRegistry:
+async def load_runners(targets: Sequence[str], executor: LocalExecutor, expected_models: Sequence[str] = ()) -> RunnerRegistry:
     """Imports the runners here, while the fork server, just launched, imports them for itself. Raises TargetError.
 
     Not in a thread: what else is imported meanwhile could get at modules that are only half there."""
     starting = asyncio.create_task(executor.start())
     await asyncio.wait({starting}, timeout=LAUNCH_SECONDS)
     try:
-        runners = RunnerRegistry.load(targets)
+        runners = RunnerRegistry.load(targets, expected_models)
     except BaseException:
         starting.cancel()
         await asyncio.wait({starting})

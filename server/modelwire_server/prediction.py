@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from .artifacts.blobs.interface import BlobStore
 from .artifacts.model import (
     PREDICTION_TYPE,
@@ -107,6 +109,25 @@ class Prediction:
         finally:
             leave()
         return replace(predicted, version=named.version) if named.version else predicted
+
+    async def try_out(self, model: LoadedModel, rows: pa.Table) -> Predicted:
+        """Predicts rows that no caller sent; whoever moves a name does not wait for it. Raises as predict() does."""
+        fitted = self._fitting.fitted(model, PredictOrder(model=model.artifact_id, future=rows))
+        return await self._predictor.predict(
+            model,
+            engine="",
+            horizon=fitted.horizon,
+            historic=fitted.historic,
+            future=fitted.future,
+            geo=None,
+            run_info={},
+            group=None,
+            when_sent=None,
+        )
+
+    async def verify(self, model: LoadedModel) -> None:
+        """Reads what the model still needs of what is stored. Raises ContentCorrupted, ContentMissing."""
+        await self._models.verify(model)
 
     def enter(self) -> Callable[..., None]:
         """Before a model is named for several predictions. To be called when they are done: whoever moves a name waits for it."""

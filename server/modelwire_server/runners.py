@@ -13,10 +13,12 @@ Runner = BaseModelRunner[Any]
 
 class RunnerRegistry:
     """Runners by id; the first is the default. Beside them, or instead of them, there may be predictors. Raises TargetError when two have
-    the same id or name, or there is nothing at all."""
+    the same id or name, or there is nothing at all, unless models are expected that the built-in runner serves."""
 
-    def __init__(self, runners: Sequence[Runner], predictors: Sequence[Predictor] = ()) -> None:
-        if not runners and not predictors:
+    def __init__(
+        self, runners: Sequence[Runner], predictors: Sequence[Predictor] = (), *, expected_models: Sequence[str] = ()
+    ) -> None:
+        if not runners and not predictors and not expected_models:
             raise TargetError("there is nothing to serve: name at least one runner, for instance `service.py:runner`")
         self.predictors = tuple(predictors)
         names = [predictor.name for predictor in predictors]
@@ -29,11 +31,12 @@ class RunnerRegistry:
             self._runners[runner.info.id] = runner
 
     @classmethod
-    def load(cls, targets: Sequence[str]) -> "RunnerRegistry":
+    def load(cls, targets: Sequence[str], expected_models: Sequence[str] = ()) -> "RunnerRegistry":
         """Imports what is behind the targets. Raises TargetError."""
         served = [one for target in targets for one in load_served(target)]
         runners = [one for one in served if isinstance(one, BaseModelRunner)]
-        return cls(runners, [one for one in served if isinstance(one, Predictor)])
+        predictors = [one for one in served if isinstance(one, Predictor)]
+        return cls(runners, predictors, expected_models=expected_models)
 
     @property
     def default(self) -> Runner:

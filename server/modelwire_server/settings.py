@@ -13,8 +13,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from .columns import SchemaPolicy
 from .compiled import conversion
 from .cores import available_cores
+from .errors import InvalidField
 from .frames import FrameLimits
 from .inference.lanes import LaneRules
+from .registry.model import named_by_alias
 from .sources.policy import FollowedModel, check_followed, read_followed
 from .upkeep.policy import Duration, RetentionPolicy
 
@@ -115,6 +117,11 @@ class Settings(BaseSettings):
     mlflow_url: str = Field(
         "", pattern=r"^$|^https?://", description="The MLflow server that models come from (needs the extra `mlflow`). Empty: none."
     )
+    expected_models: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="Models that the server is to serve, `NAME` or `NAME@ALIAS`: it starts without them, "
+        "is not ready until they are there, and loads them by itself.",
+    )
     sources: Annotated[list[FollowedModel], NoDecode] = Field(
         [],
         description="Models that follow those of MLflow: a list of [documents](mlflow.md#settings), or of `NAME=mlflow:MODEL@ALIAS`; in a "
@@ -148,10 +155,10 @@ class Settings(BaseSettings):
 
     predictor_check_seconds: Seconds = Field(
         10.0,
-        description="What was found out about the readiness of a predictor holds for so long; then it is tested anew when asked.",
+        description="What was found out about the readiness of a predictor or model holds for so long; then it is tested anew when asked.",
     )
     predictor_check_timeout: Seconds = Field(
-        30.0, description="A predictor that does not answer its test inputs within so long is not ready."
+        30.0, description="A predictor or model that does not answer within so long is not ready."
     )
 
     max_message_bytes: Bytes = Field(ByteSize(16 * MIB), description="The largest gRPC message. Larger frames travel in streams.")
@@ -211,10 +218,18 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
     log_format: Literal["console", "json"] = Field("console", description="How it is logged: for people or for programs.")
 
-    @field_validator("targets", "forwarded_headers", "pinned_models", "import_from", mode="before")
+    @field_validator("targets", "forwarded_headers", "pinned_models", "expected_models", "import_from", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("expected_models")
+    @classmethod
+    def _read_names(cls, value: list[str]) -> list[str]:
+        try:
+            return list(dict.fromkeys(named_by_alias(name) for name in value))
+        except InvalidField as error:
+            raise ValueError(error.violations[0].description) from None
 
     @field_validator("retention", mode="before")
     @classmethod
@@ -264,6 +279,15 @@ class Settings(BaseSettings):
     def followed_models(self) -> list[FollowedModel]:
         """The sources, each with the server that it is on."""
         return [one if one.server else one.model_copy(update={"server": self.mlflow_url}) for one in self.sources]
+
+    @property
+    def all_expected_models(self) -> list[str]:
+        """Also those that follow others, each as `NAME@ALIAS`."""
+        return list(dict.fromkeys([*self.expected_models, *(f"{one.name}@{one.alias}" for one in self.sources)]))
+
+    @property
+    def mlflow_servers(self) -> set[str]:
+        return {self.mlflow_url, *(one.server for one in self.sources)}
 
     @property
     def compiles(self) -> bool:

@@ -96,7 +96,7 @@ def _load(load: Message) -> tuple[Loaded, ChosenSeeds]:
     before = Generators.capture()
     with self_tests_later():
         # Libraries that models call may start threads, which would not survive a fork.
-        runners = RunnerRegistry.load(settings.targets)
+        runners = RunnerRegistry.load(settings.targets, settings.all_expected_models)
     seeds = ChosenSeeds(before, Generators.capture())
     sys.stdout.flush()
     return Loaded(settings, runners, load["chosen"]), seeds
@@ -154,6 +154,7 @@ async def answer_calls(stack: AsyncExitStack, member: Member, loaded: Loaded, ht
     front = await open_front(parts.domain, settings, metrics=metrics, page=page, checks=checks, http_socket=http)
     _hear(member, parts.listener)
     await app.begin_service(stack, parts)
+    app.attend(stack, parts)
     await front.start()
     app.spare_collector()
     member.answers("metrics", page.answer)
@@ -197,6 +198,7 @@ async def run_jobs(stack: AsyncExitStack, member: Member, loaded: Loaded, *, ide
     await member.told_to_go()
     if member.leave.is_set():
         await parts.upkeep.close()
+        await parts.followed.close()
         if registration is not None:
             await registration.close(farewell=False)
         await _unless(member.stop, _see_to_the_end(parts.dispatcher, work))

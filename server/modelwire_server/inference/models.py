@@ -90,6 +90,17 @@ class ModelCache:
         # One caller that gives up must not end the load that others wait for.
         return await asyncio.shield(task)
 
+    def retry(self, model: str) -> None:
+        """Whoever asks for the model next has it tried again, however shortly ago it could not be loaded."""
+        self._failures.pop(model, None)
+
+    def retry_all(self) -> None:
+        self._failures.clear()
+
+    async def has_room_for(self, model: str) -> bool:
+        """Whether it is in memory, or would be without another one having to go. Raises as get() does."""
+        return model in self or self.bytes + (await self._loader.find(model)).size <= self._max_bytes
+
     async def load_pinned(self) -> None:
         """Loads the pinned models. One that cannot be loaded is told in the log; it is tried again when somebody asks for it."""
         pinned = sorted(self._pinned)

@@ -4,11 +4,14 @@ A process keeps in memory what each name means, so that a prediction by name ask
 forgets that, lets the predictions end that began before, and says that it has taken notice. Whoever moves an alias waits for
 that: once its call has returned, no answer comes from where the alias pointed before. A process that cannot say so - it hangs, or
 has lost the database - holds nobody up for longer than its lease, and after the lease it asks the database each time.
+
+What a name in use leads to now is loaded before the process takes notice, beside what it led to before; if it cannot be loaded, the version
+before goes on (see Succession).
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -16,9 +19,10 @@ import structlog
 
 from ..clock import new_id
 from ..database.engine import Database, Transaction
-from ..errors import ModelNotFound, ModelwireError, StorageUnavailable
+from ..errors import ModelNotFound, ModelNotReady, ModelwireError, StorageUnavailable
 from . import store
 from .model import Reference, Resolved
+from .succession import Succession, resolve
 
 log = structlog.get_logger(__name__)
 
@@ -51,10 +55,13 @@ class _Generation:
 
 
 class Following:
-    """What names mean, in this process."""
+    """What names mean, in this process. `expected` are the names, as `name@alias`, that it is to serve as soon as they are there."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, succession: Succession, expected: Collection[str] = ()) -> None:
         self._database = database
+        self._succession = succession
+        self.expected = frozenset(expected)
+        succession.on_change = self._forget
         self._id = new_id()
         self._known: dict[str, Resolved] = {}
         self._generation = _Generation()
@@ -65,6 +72,7 @@ class Following:
         self._lease_until = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._watchers: set[asyncio.Event] = set()
+        self._watchers_of_moves: set[asyncio.Event] = set()
 
     async def start(self) -> None:
         """Takes notice of all that has happened until now, and follows from here on."""
@@ -75,6 +83,7 @@ class Following:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._succession.close()
         self._lease_until = 0.0
         try:
             await self._database.write(lambda tx: store.leave(tx, self._id))
@@ -92,27 +101,45 @@ class Following:
         self._acknowledged.set()
 
     @contextmanager
-    def watching(self) -> Iterator[asyncio.Event]:
-        """An event that is set whenever something happened."""
-        news = asyncio.Event()
-        self._watchers.add(news)
+    def watching(self, *, moves: bool = False) -> Iterator[asyncio.Event]:
+        """An event that is set whenever something happened in the registry; with `moves` whenever another version may predict here."""
+        news, watchers = asyncio.Event(), self._watchers_of_moves if moves else self._watchers
+        watchers.add(news)
         try:
             yield news
         finally:
-            self._watchers.discard(news)
+            watchers.discard(news)
+
+    def tell_of_moves(self) -> None:
+        """Another version may predict here from now on."""
+        for watcher in self._watchers_of_moves:
+            watcher.set()
 
     async def resolve(self, model: str, field: str = "model") -> Resolved:
-        """The artifact that a reference means now. Raises InvalidField, ModelNotFound."""
+        """The artifact that a reference means now. Raises InvalidField, ModelNotFound, ModelNotReady."""
         if (known := self._known.get(model)) and time.monotonic() < self._lease_until:
             return known
         reference = Reference.parse(model, field)
         if reference.artifact_id:
             return Resolved(reference.artifact_id)
         known_by = self._known
-        found = await self._database.read(lambda tx: resolve(tx, reference))
+        found = await self._find(reference)
         # Put where nobody looks any more, if something happened since.
         known_by[model] = found
         return found
+
+    async def _find(self, reference: Reference) -> Resolved:
+        try:
+            found = await self._database.read(lambda tx: resolve(tx, reference))
+        except ModelNotFound as error:
+            if str(reference) not in self.expected:
+                raise
+            raise ModelNotReady(f"this server is to serve {reference}, but {error.message}", model=reference) from error
+        return self._succession.serving(str(reference), found) if reference.alias else found
+
+    def _forget(self) -> None:
+        self._known = {}
+        self.tell_of_moves()
 
     def enter(self) -> Callable[..., None]:
         """Before a name is resolved for a prediction. To be called when all is done with the model: whoever moves the name waits for
@@ -159,9 +186,11 @@ class Following:
         await self._say(self._settled)
 
     async def _take_notice(self) -> None:
-        sequence = await self._database.read(store.last_sequence)
+        sequence, moved = await self._database.read(lambda tx: (store.last_sequence(tx), store.names_after(tx, self._seen)))
         if sequence != self._seen:
-            before, self._generation, self._known = self._generation, _Generation(), {}
+            await self._succession.follow(moved, within=LEASE.total_seconds())
+            before, self._generation = self._generation, _Generation()
+            self._forget()
             self._seen = sequence
             await before.end()
         self._settled = sequence
@@ -178,19 +207,3 @@ class Following:
         # Shorter than what the others believe, by the time that saying so took.
         self._lease_until = begin + LEASE.total_seconds()
         self._acknowledged.set()
-
-
-def resolve(tx: Transaction, reference: Reference) -> Resolved:
-    """The artifact that a name means. Raises ModelNotFound, which says what there is."""
-    model = store.get(tx, reference.name)
-    if model is None:
-        raise ModelNotFound(f"there is no model {reference.name}", model=str(reference))
-    number = reference.version or model.aliases.get(reference.alias, 0)
-    if not number:
-        there = ", ".join(model.aliases) or "none"
-        message = f"the model {model.name} has no alias {reference.alias} (aliases: {there}); promote a version to make it"
-        raise ModelNotFound(message, model=str(reference))
-    version = store.get_version(tx, model, number)
-    if version is None:
-        raise ModelNotFound(f"the model {model.name} has no version {number}", model=str(reference))
-    return Resolved(version.artifact_id, f"{model.name}/{number}")

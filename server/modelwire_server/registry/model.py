@@ -143,6 +143,14 @@ class Resolved:
     version: str = ""
 
 
+def named_by_alias(text: str, field: str = "name") -> str:
+    """`name@alias` of `name`, which means production, or of `name@alias`. Raises InvalidField for what is neither."""
+    reference = Reference.parse(text, field)
+    if not reference.alias:
+        raise InvalidField.of(FieldViolation(field, f"{text[:200]!r} is neither a name nor a name with an alias: `name@alias`"))
+    return str(reference)
+
+
 def require_named(field: str, name: str, alias: str = PRODUCTION) -> None:
     """Raises InvalidField unless the name can be that of a model, and the alias that of an alias."""
     if violations := [*check_name(field, name), *check_alias(field, alias)]:

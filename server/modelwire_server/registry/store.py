@@ -49,6 +49,13 @@ def list_page(tx: Transaction, page: PageRequest, *, tags: Sequence[str] = ()) -
     return page.page(found, [model.id for model in found], total)
 
 
+def aliased(tx: Transaction, alias: str) -> list[str]:
+    """The models that have an alias, as `name@alias`."""
+    joined = models.join(aliases, aliases.c.model_id == models.c.id)
+    names = tx.execute(sa.select(models.c.name).select_from(joined).where(aliases.c.alias == alias)).scalars()
+    return [f"{name}@{alias}" for name in names]
+
+
 def insert(tx: Transaction, name: str, time: datetime) -> None:
     row = {
         "id": new_id(),
@@ -166,6 +173,11 @@ def events_after(tx: Transaction, sequence: int, limit: int, name: str = "") -> 
     conditions = [events.c.sequence > sequence, *([events.c.name == name] if name else [])]
     rows = tx.execute(sa.select(events).where(*conditions).order_by(events.c.sequence).limit(limit))
     return [ModelEvent(**{**row._mapping, "kind": ModelEventKind(row.kind)}) for row in rows]
+
+
+def names_after(tx: Transaction, sequence: int) -> set[str]:
+    """The models that something happened to after an event."""
+    return set(tx.execute(sa.select(events.c.name).where(events.c.sequence > sequence).distinct()).scalars())
 
 
 def follow(tx: Transaction, follower: str, sequence: int, lease: timedelta) -> None:

@@ -9,8 +9,10 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as library
 
 from ..interceptors.around import Context
+from .readiness import ModelHealth
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 LONGEST_NAME = 200
 MOST_WATCHERS = 1000
 
@@ -21,11 +23,19 @@ Probe = Callable[[], Awaitable[bool]]
 class Health(library.HealthServicer):  # type: ignore[misc]
     """Nothing is serving until serving() is called, nor after draining(). The name of the whole server is empty.
 
-    What has a probe is probed when somebody asks, and every `probe_seconds` while somebody watches it."""
+    What has a probe is probed when somebody asks, and every `probe_seconds` while somebody watches it; so are `models`, which come and
+    go."""
 
-    def __init__(self, names: Iterable[str], probes: Mapping[str, Probe] | None = None, *, probe_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        probes: Mapping[str, Probe] | None = None,
+        *,
+        models: ModelHealth | None = None,
+        probe_seconds: float = 10.0,
+    ) -> None:
         super().__init__()
-        self._probes, self._probe_seconds = probes or {}, probe_seconds
+        self._probes, self._models, self._probe_seconds = probes or {}, models, probe_seconds
         self._server_status: dict[str, Any] = dict.fromkeys(("", *names, *self._probes), NOT_SERVING)
         self._watchers = 0
 
@@ -42,6 +52,9 @@ class Health(library.HealthServicer):  # type: ignore[misc]
 
     async def draining(self) -> None:
         """Tells balancers and watchers to go elsewhere, for good."""
+        for name in self._server_watchers:
+            if self._is_model(name):
+                self._server_status.setdefault(name, NOT_SERVING)
         await self.enter_graceful_shutdown()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
@@ -52,7 +65,8 @@ class Health(library.HealthServicer):  # type: ignore[misc]
         return health_pb2.HealthCheckResponse(status=status)
 
     async def List(self, request: health_pb2.HealthListRequest, context: Context) -> health_pb2.HealthListResponse:
-        await asyncio.gather(*map(self._probe, self._probes))
+        models = await self._models.names() if self._models is not None else ()
+        await asyncio.gather(*map(self._probe, (*self._probes, *models, *filter(self._is_model, self._server_status))))
         known = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()}
         return health_pb2.HealthListResponse(statuses=known)
 
@@ -72,12 +86,28 @@ class Health(library.HealthServicer):  # type: ignore[misc]
 
     async def _probe(self, name: str) -> None:
         """Finds out how it is, if it can be found out and the server is there for callers."""
-        if name in self._probes and self.is_serving():
-            status = SERVING if await self._probes[name]() else NOT_SERVING
-            if status != self._server_status[name]:
-                await self.set(name, status)
+        if not self.is_serving():
+            return
+        works: bool | None = None
+        if name in self._probes:
+            works = await self._probes[name]()
+        elif self._models is not None and self._is_model(name):
+            works = await self._models.works(name)
+        else:
+            return
+        status = UNKNOWN if works is None else SERVING if works else NOT_SERVING
+        if status != self._server_status.get(name, UNKNOWN):
+            await self.set(name, status)
+        if status == UNKNOWN:
+            self._server_status.pop(name, None)
+
+    def _is_model(self, name: str) -> bool:
+        return self._models is not None and self._models.covers(name)
 
     async def _keep_probing(self, name: str) -> None:
         while name in self._probes:
             await self._probe(name)
             await asyncio.sleep(self._probe_seconds)
+        while self._models is not None and self._is_model(name):
+            await self._probe(name)
+            await self._models.news(self._probe_seconds)

@@ -24,6 +24,7 @@ from ..registry.model import (
     check_alias,
     check_name,
 )
+from ..registry.readiness import ModelReadiness
 from ..scoring.desk import ScoreDesk, ScoreOrder
 from .checks import Findings
 from .frames import FrameReader
@@ -31,6 +32,7 @@ from .gates import gate_message, gate_of
 from .imports import received
 from .jobs import LONGEST_HEARTBEAT, SHORTEST_HEARTBEAT
 from .messages import timestamp
+from .readiness import readiness_message
 from .values import struct_of
 from .versions import STAGE_OF, STAGES, metrics_of
 
@@ -40,9 +42,17 @@ _KINDS = {kind: pb.ModelEventKind.Value(f"MODEL_EVENT_KIND_{kind.name}") for kin
 
 class ModelServicer(ModelServiceServicer):
     def __init__(
-        self, models: ModelCatalog, *, imports: Imports, scoring: ScoreDesk, reader: FrameReader, heartbeat_seconds: float
+        self,
+        models: ModelCatalog,
+        *,
+        readiness: ModelReadiness,
+        imports: Imports,
+        scoring: ScoreDesk,
+        reader: FrameReader,
+        heartbeat_seconds: float,
     ) -> None:
         self._models = models
+        self._readiness = readiness
         self._imports = imports
         self._scoring = scoring
         self._reader = reader
@@ -64,6 +74,16 @@ class ModelServicer(ModelServiceServicer):
         order = ScoreOrder(model=request.model, data=await self._reader.table(request, "data"), **named)
         scored = await self._scoring.score(order)
         return pb.ScoreModelResponse(scores=scored.scores, model_id=scored.model_id, model_version=scored.version, rows=scored.rows)
+
+    async def ReloadModels(self, request: pb.ReloadModelsRequest, context: Context) -> pb.ReloadModelsResponse:
+        name = _Asked(request).settled() if request.name else ""
+        return pb.ReloadModelsResponse(models=map(readiness_message, await self._readiness.request_reload(name)))
+
+    async def CheckModels(self, request: pb.CheckModelsRequest, context: Context) -> pb.CheckModelsResponse:
+        if request.name:
+            return pb.CheckModelsResponse(models=[readiness_message(await self._readiness.of(request.name))])
+        found = await self._readiness.all(attended=request.attended)
+        return pb.CheckModelsResponse(models=map(readiness_message, found))
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         return pb.GetModelResponse(model=model_message(await self._models.get(_Asked(request).settled())))

@@ -33,6 +33,7 @@ from ..protocols.open_inference.registration import SERVICE as OPEN_INFERENCE
 from ..protocols.open_inference.registration import add_open_inference
 from ..protocols.open_inference.v2.pool import POOL as OPEN_INFERENCE_POOL
 from ..registry.catalog import ModelCatalog
+from ..registry.readiness import ModelReadiness
 from ..runners import RunnerRegistry
 from ..scoring.desk import ScoreDesk
 from ..settings import Settings
@@ -46,6 +47,7 @@ from .jobs import JobServicer
 from .models import ModelServicer
 from .predict import PredictServicer
 from .predictors import PredictorServicer
+from .readiness import ModelHealth
 from .reflection import add_reflection
 from .runners import RunnerServicer
 from .stream_messages import add_predict_service
@@ -71,6 +73,7 @@ class Domain:
     prediction: Prediction
     jobs: JobDesk
     registry: ModelCatalog
+    readiness: ModelReadiness
     imports: Imports
     validator: Validator
     predictors: PredictorDesk = field(default_factory=PredictorDesk)
@@ -135,6 +138,7 @@ async def add_services(server: Any, domain: Domain, *, settings: Settings, metri
     add_predict_service(prediction, server)
     models = ModelServicer(
         domain.registry,
+        readiness=domain.readiness,
         imports=domain.imports,
         scoring=ScoreDesk(prediction=domain.prediction, registry=domain.registry),
         reader=reader,
@@ -146,7 +150,12 @@ async def add_services(server: Any, domain: Domain, *, settings: Settings, metri
     artifacts = ArtifactServicer(domain.tree, domain.blobs, limits)
     artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(artifacts, server)
     names = [*SERVICES, OPEN_INFERENCE, *(f"runners/{runner.info.id}" for runner in domain.runners.all())]
-    health = Health(names, probes_of(domain.predictors), probe_seconds=settings.predictor_check_seconds)
+    health = Health(
+        names,
+        probes_of(domain.predictors),
+        models=ModelHealth(domain.readiness),
+        probe_seconds=settings.predictor_check_seconds,
+    )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     add_open_inference(
         server,

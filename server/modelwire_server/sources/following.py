@@ -9,7 +9,7 @@ from ..importing.imports import Imports
 from ..registry.catalog import ModelCatalog
 from ..registry.reloading import Reloading
 from .follower import Follower
-from .mlflow import MLflowSource
+from .mlflow import MLflowServers
 from .policy import FollowedModel
 from .store import Claim
 
@@ -20,7 +20,7 @@ class FollowedModels:
     def __init__(
         self,
         rules: Sequence[FollowedModel],
-        sources: Sequence[MLflowSource],
+        servers: MLflowServers,
         *,
         database: Database,
         imports: Imports,
@@ -28,11 +28,10 @@ class FollowedModels:
         reloading: Reloading,
         folder: Path,
     ) -> None:
-        self._sources = {source.server: source for source in sources}
         self._followers = [
             Follower(
                 one,
-                source=self._sources[one.server],
+                source=servers.source(one.server),
                 imports=imports,
                 catalog=catalog,
                 reloading=reloading,

@@ -1,6 +1,6 @@
 """An MLflow registry as a place that models come from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +84,21 @@ class MLflowSource:
             case kind if kind == REFUSED:
                 return InvalidField.of(FieldViolation("uri", f"{uri} cannot be imported: {message}"))
         return _unavailable(uri, f"MLflow does not answer: {message}")
+
+
+class MLflowServers:
+    """All MLflow servers that this process may talk to."""
+
+    def __init__(self, servers: Iterable[str], *, max_bytes: int) -> None:
+        self._sources = {server: MLflowSource(server, max_bytes=max_bytes) for server in servers}
+
+    def source(self, server: str) -> MLflowSource:
+        """The models of one of them."""
+        return self._sources[server]
+
+    async def close(self) -> None:
+        for source in self._sources.values():
+            await source.close()
 
 
 def _address(uri: str) -> Address:

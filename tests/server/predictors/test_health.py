@@ -154,7 +154,7 @@ def test_what_was_found_holds_for_the_configured_time() -> None:
         checks = ReadinessChecks(holds=3600)
         first = await checks.of(predictor)
         assert first.ready
-        assert await checks.of(predictor) is first
+        assert await checks.of(predictor) == first
         assert predictor.tested == 2  # at its construction, and now
         await ReadinessChecks(holds=0.0).of(predictor)
         assert predictor.tested == 3

@@ -44,9 +44,14 @@ from modelwire_server.jobs.hub import JobHub
 from modelwire_server.jobs.submission import JobQueue
 from modelwire_server.metrics import ServerMetrics
 from modelwire_server.prediction import Prediction
+from modelwire_server.registry.attendance import Attendance
 from modelwire_server.registry.catalog import ModelCatalog
 from modelwire_server.registry.following import Following
 from modelwire_server.registry.gatekeeper import Gatekeeper
+from modelwire_server.registry.readiness import ModelReadiness
+from modelwire_server.registry.rehearsal import Rehearsal
+from modelwire_server.registry.reloading import Reloading
+from modelwire_server.registry.succession import Succession
 from modelwire_server.runners import RunnerRegistry
 from modelwire_server.services.health import Health
 from modelwire_server.services.registration import Domain, add_services, around_calls, server_options
@@ -142,18 +147,25 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
     configs = ConfigCatalog(database, registry)
     tree = ArtifactTree(database, blobs, registry.hierarchy)
     models = ModelCache(tree=tree, blobs=blobs, runners=registry, max_bytes=1 << 30)
-    following = Following(database)
+    succession = Succession(database, models)
+    following = Following(database, succession, settings.expected_models)
     executor = LocalExecutor(targets)
     predictor = Predictor(rules=settings.lane_rules, scripts=ScriptPredictor(executor=executor, blobs=blobs, slots=2))
     prediction = Prediction(
         runners=registry, tree=tree, blobs=blobs, queue=queue, models=models, names=following, predictor=predictor
     )
-    catalog = ModelCatalog(
+    gatekeeper = Gatekeeper(tree=tree, blobs=blobs, prediction=prediction)
+    catalog = ModelCatalog(database=database, tree=tree, runners=registry, gatekeeper=gatekeeper, following=following)
+    reloading = Reloading(database)
+    readiness = ModelReadiness(
         database=database,
-        tree=tree,
-        runners=registry,
-        gatekeeper=Gatekeeper(tree=tree, blobs=blobs, prediction=prediction),
         following=following,
+        attendance=Attendance(following, succession),
+        reloading=reloading,
+        models=models,
+        rehearsal=Rehearsal(database=database, gatekeeper=gatekeeper, prediction=prediction),
+        holds=settings.predictor_check_seconds,
+        timeout=settings.predictor_check_timeout,
     )
     rules = ImportRules(max_bytes=settings.max_import_bytes, trust_grants=settings.trust_grants)
     domain = Domain(
@@ -165,6 +177,7 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
         prediction=prediction,
         jobs=JobDesk(database, hub, lambda job_id: None),
         registry=catalog,
+        readiness=readiness,
         imports=Imports(blobs=blobs, runners=registry, registry=catalog, rules=rules),
         validator=Validator(runners=registry, configs=configs, tree=tree, models=models),
     )
@@ -173,6 +186,8 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
     health = await add_services(Registered(surrounded), domain, settings=settings, metrics=metrics)
     port = server.add_insecure_port("127.0.0.1:0")
     await following.start()
+    await reloading.start()
+    readiness.start()
     await server.start()
     await health.serving()
     try:
@@ -180,6 +195,8 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
             yield Edge(channel, domain, database, hub, queue, health, metrics, folder)
     finally:
         await server.stop(None)
+        await readiness.close()
+        await reloading.close()
         await following.close()
         predictor.close()
         await executor.close()

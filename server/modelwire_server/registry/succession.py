@@ -1,0 +1,145 @@
+"""Which version predicts for each name in this process, when an alias moves to one that cannot be loaded here: the one before goes on."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from ..database.engine import Database, Transaction
+from ..errors import ModelNotFound, ModelwireError
+from . import store
+from .model import Reference, Resolved
+
+log = structlog.get_logger(__name__)
+
+
+class Models(Protocol):
+    """The models in memory, by the ids of their artifacts."""
+
+    def __contains__(self, model: str) -> bool: ...
+
+    async def get(self, model: str) -> object:
+        """Raises ModelwireError."""
+
+    def retry(self, model: str) -> None:
+        """What was found wrong with it is not to be told again without trying."""
+
+
+class Held(NamedTuple):
+    """A version that cannot be loaded, and the one that predicts instead."""
+
+    wanted: Resolved
+    instead: Resolved
+
+
+class Succession:
+    """Loads what an alias was moved to before predictions go there, and holds on to the version before if that cannot be done.
+
+    Names are spelled `name@alias`. `on_held` is called for each alias that is held, and why; `on_change` when another version
+    predicts for some name from now on.
+    """
+
+    def __init__(self, database: Database, models: Models) -> None:
+        self._database = database
+        self._models = models
+        self._led: dict[str, Resolved] = {}
+        self._held: dict[str, Held] = {}
+        self._loading: set[asyncio.Task[None]] = set()
+        self.on_held: Callable[[str, Held, ModelwireError], None] = lambda name, held, error: None
+        self.on_change: Callable[[], None] = lambda: None
+
+    def held(self, name: str) -> Held | None:
+        return self._held.get(name)
+
+    def serving(self, name: str, found: Resolved) -> Resolved:
+        """What predicts for an alias that points to what was found."""
+        held = self._held.get(name)
+        if held is not None and held.wanted == found:
+            return held.instead
+        self._led[name] = found
+        return found
+
+    async def target(self, name: str) -> Resolved | None:
+        """Where an alias points now; None if nowhere."""
+        try:
+            return await self._database.read(lambda tx: resolve(tx, Reference.parse(name)))
+        except ModelNotFound:
+            return None
+
+    async def take(self, name: str, *, anew: bool = False) -> Resolved:
+        """Loads what an alias points to, so that it predicts from then on. With `anew` what failed before is tried again. Raises
+        ModelNotFound, and what loading raises; the version before goes on then if it is in memory."""
+        found = await self._database.read(lambda tx: resolve(tx, Reference.parse(name)))
+        before = held.instead if (held := self._held.get(name)) else self._led.get(name)
+        in_use = before is not None and before.artifact_id in self._models
+        if anew:
+            self._models.retry(found.artifact_id)
+        try:
+            await self._models.get(found.artifact_id)
+        except ModelwireError as error:
+            if before is not None and in_use and before != found:
+                self._hold(name, Held(found, before), error)
+            raise
+        self._led[name] = found
+        if self._held.pop(name, None) is not None:
+            self.on_change()
+        return found
+
+    async def follow(self, models: Collection[str], within: float) -> None:
+        """Loads what aliases of these models point to now, if what they pointed to is in memory, but waits no longer than so many
+        seconds. What takes longer goes on, and predictions wait for it."""
+        tasks = {asyncio.create_task(self._follow(name)) for name in self._in_use(models)}
+        self._loading |= tasks
+        for task in tasks:
+            task.add_done_callback(self._loading.discard)
+        if tasks:
+            await asyncio.wait(tasks, timeout=within)
+
+    async def close(self) -> None:
+        for task in self._loading:
+            task.cancel()
+        await asyncio.gather(*self._loading, return_exceptions=True)
+
+    def _in_use(self, models: Collection[str]) -> list[str]:
+        names = [name for name in self._led.keys() | self._held.keys() if name.partition("@")[0] in models]
+        return [name for name in names if name in self._held or self._led[name].artifact_id in self._models]
+
+    async def _follow(self, name: str) -> None:
+        try:
+            await self.take(name)
+        except ModelNotFound:
+            self._led.pop(name, None)
+            self._held.pop(name, None)
+        except ModelwireError as error:
+            log.debug("an alias leads to what cannot be loaded", model=name, error=error.message)
+
+    def _hold(self, name: str, held: Held, error: ModelwireError) -> None:
+        if self._held.get(name) == held:
+            return
+        log.warning(
+            "a version cannot be loaded; the one before goes on",
+            model=name,
+            version=held.wanted.version,
+            instead=held.instead.version,
+            error=error.message,
+        )
+        self._held[name] = held
+        self.on_change()
+        self.on_held(name, held, error)
+
+
+def resolve(tx: Transaction, reference: Reference) -> Resolved:
+    """The artifact that a name means. Raises ModelNotFound, which says what there is."""
+    model = store.get(tx, reference.name)
+    if model is None:
+        raise ModelNotFound(f"there is no model {reference.name}", model=str(reference))
+    number = reference.version or model.aliases.get(reference.alias, 0)
+    if not number:
+        there = ", ".join(model.aliases) or "none"
+        message = f"the model {model.name} has no alias {reference.alias} (aliases: {there}); promote a version to make it"
+        raise ModelNotFound(message, model=str(reference))
+    version = store.get_version(tx, model, number)
+    if version is None:
+        raise ModelNotFound(f"the model {model.name} has no version {number}", model=str(reference))
+    return Resolved(version.artifact_id, f"{model.name}/{number}")
