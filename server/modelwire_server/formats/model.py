@@ -35,6 +35,6 @@ _CONTENT_TYPES = {
     Format.SAFETENSORS: SAFETENSORS,
     Format.WORKSPACE: WORKSPACE,
 }
-_FORMATS = {content_type: format for format, content_type in _CONTENT_TYPES.items()}
+_FORMATS = {content_type: one for one, content_type in _CONTENT_TYPES.items()}
 # What callers may bring.
 IMPORTED = (Format.SKOPS, Format.ONNX, Format.SAFETENSORS, Format.CLOUDPICKLE)

@@ -1,7 +1,7 @@
 """Models in the format of skops: descriptions of objects, of which only types that are known to be harmless are made.
 
-skops refuses all other types by itself. Of those that it does not trust, some are harmless as such, and some if their content is sound: trees,
-whose numbers scikit-learn's C code believes.
+skops refuses all other types by itself. Of those that it does not trust, some are harmless as such, and some if their content is sound:
+trees, whose numbers scikit-learn's C code believes.
 """
 
 import warnings
@@ -40,6 +40,11 @@ _HARMLESS = frozenset(
         "sklearn.gaussian_process.kernels.RationalQuadratic",
         "sklearn.gaussian_process.kernels.Sum",
         "sklearn.gaussian_process.kernels.WhiteKernel",
+        "sklearn.metrics._dist_metrics.ChebyshevDistance64",
+        "sklearn.metrics._dist_metrics.EuclideanDistance64",
+        "sklearn.metrics._dist_metrics.ManhattanDistance64",
+        "sklearn.neighbors._ball_tree.BallTree",
+        "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",

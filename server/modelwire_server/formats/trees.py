@@ -1,4 +1,7 @@
-"""Whether the trees of a model are sound: scikit-learn's C code goes where their numbers point, and does not look whether that exists."""
+"""Whether the trees of a model are sound: scikit-learn's C code goes where their numbers point, and does not look whether that exists.
+
+Trees that decide are looked through. Trees that find neighbours are made anew from their rows, which takes no longer than to check them.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +11,9 @@ import numpy as np
 from ..errors import ModelNotLoadable
 
 _LEAF = -1
+_NEIGHBOUR_TREES = ("KDTree", "BallTree")
+# Distances that need nothing but the rows.
+_METRICS = {"EuclideanDistance64": "euclidean", "ManhattanDistance64": "manhattan", "ChebyshevDistance64": "chebyshev"}
 
 
 def check_trees(model: Any) -> None:
@@ -17,6 +23,11 @@ def check_trees(model: Any) -> None:
         columns = known.get("n_features_in_", 0)
         if hasattr(known.get("tree_"), "node_count"):
             _check_tree(known["tree_"], columns)
+        for name, value in known.items():
+            if type(value).__name__ in _NEIGHBOUR_TREES:
+                known[name] = _grown_anew(value)
+        if "_fit_X" in known:
+            _check_neighbours(known, columns)
         if isinstance(known.get("_predictors"), list):
             for predictor in (one for stage in known["_predictors"] for one in stage):
                 _check_predictor(predictor, columns)
@@ -72,6 +83,21 @@ def _check_stages(boosting: dict[str, Any], columns: int) -> None:
     for tree in stages.ravel():
         _require(getattr(getattr(tree, "tree_", None), "n_features", None) == columns)
         _require(tree.tree_.value.shape[1:] == (1, 1))
+
+
+def _grown_anew(tree: Any) -> Any:
+    rows, *_, leaf_size = tree.__getstate__()[:5]
+    metric = _METRICS.get(type(tree.__getstate__()[11]).__name__)
+    _require(metric is not None and isinstance(rows, np.ndarray) and isinstance(leaf_size, int) and leaf_size > 0)
+    return type(tree)(np.array(rows), leaf_size=leaf_size, metric=metric)
+
+
+def _check_neighbours(known: dict[str, Any], columns: int) -> None:
+    """The class of each row that may be a neighbour is one that there is."""
+    rows, classes, chosen = known["_fit_X"], known.get("classes_"), known.get("_y")
+    _require(getattr(rows, "shape", (0, 0))[1] == columns)
+    if isinstance(classes, np.ndarray) and isinstance(chosen, np.ndarray):
+        _require(len(chosen) == rows.shape[0] and (chosen.ndim > 1 or _within(chosen, len(classes))))
 
 
 def _require_descending(left: Any, right: Any, inner: Any) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pyarrow as pa
-
 from modelwire_runners import BaseModelRunner, RunContext
 from modelwire_runners.invoke import run_predict
 
@@ -63,6 +61,6 @@ def _outputs(model: Any, runner: BaseModelRunner[Any], config: dict[str, Any], s
     with contextlib.suppress(Exception):
         row = example_of(signature)
         if row is not None:
-            found: pa.Table = run_predict(runner, config, model, row.slice(0, 0), row, None, RunContext())
+            found = run_predict(runner, config, model, row.slice(0, 0), row, None, RunContext())
             return tuple(Column(one.name, str(one.type)) for one in found.schema)
     return ()

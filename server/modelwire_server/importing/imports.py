@@ -94,9 +94,9 @@ class Imports:
         return source
 
     async def import_file(self, path: Path, wanted: ImportedFile) -> ModelVersion:
-        """Registers the model in a file as the next version of a name. A file in the scratch folder of the store may be gone afterwards. Raises InvalidField, InvalidConfig,
-        UntrustedContent, ContentTooLarge, DigestMismatch, RunnerNotServed, ModelNotLoadable, StorageFull, RequestIdReused, and as
-        ModelCatalog.promote() does if an alias is named."""
+        """Registers the model in a file as the next version of a name. A file in the scratch folder of the store may be gone afterwards.
+        Raises InvalidField, InvalidConfig, UntrustedContent, ContentTooLarge, DigestMismatch, RunnerNotServed, StorageFull,
+        RequestIdReused, and as ModelCatalog.promote() does if an alias is named."""
         config = self.check(wanted)
         found = await asyncio.to_thread(self._recognized, path, wanted)
         if found is Format.CLOUDPICKLE:
@@ -121,7 +121,7 @@ class Imports:
         """What can be wrong before there is a file; returns the config with all its defaults. Raises InvalidField, InvalidConfig,
         RunnerNotServed."""
         if wanted.format and wanted.format not in IMPORTED:
-            known = ", ".join(f"`{format}`" for format in IMPORTED)
+            known = ", ".join(f"`{one}`" for one in IMPORTED)
             raise InvalidField.of(FieldViolation("format", f"{wanted.format[:100]!r} is none of {known}"))
         runner = self._runners.served(wanted.runner_id or RUNNER_ID)
         return complete(runner.config_schema, dict(wanted.config), runner.info.id)
