@@ -16,7 +16,8 @@ from .gateway.methods import contract_methods
 from .gateway.model_routes import model_routes
 from .gateway.open_inference.routes import open_inference_routes
 from .gateway.pages import pages
-from .gateway.predictor_routes import predictor_routes, predictors_summary
+from .gateway.predictor_routes import predictor_routes
+from .gateway.readiness import readiness_routes, readiness_summary
 from .gateway.system import Check
 from .gateway.transcoding import Transcoder
 from .interceptors.around import Surrounded
@@ -93,7 +94,8 @@ async def open_front(
             *open_inference_routes(calls, options),
             *predictor_routes(calls, options),
             *model_routes(calls, options),
+            *readiness_routes(calls, options),
         ],
-        summary=partial(predictors_summary, calls),
+        summary=partial(readiness_summary, calls),
     )
     return Front(server=server, http=HttpServer(app, settings, http_socket), calls=calls, health=health, grpc_port=grpc_port)

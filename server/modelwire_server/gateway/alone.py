@@ -23,7 +23,8 @@ from .methods import contract_methods
 from .model_routes import model_routes
 from .open_inference.routes import open_inference_routes
 from .pages import pages
-from .predictor_routes import predictor_routes, predictors_summary
+from .predictor_routes import predictor_routes
+from .readiness import readiness_routes, readiness_summary
 from .remote import RemoteCalls
 from .system import Unwell
 from .transcoding import Transcoder
@@ -67,8 +68,9 @@ async def forwarding(
                     *open_inference_routes(calls, options),
                     *predictor_routes(calls, options),
                     *model_routes(calls, options),
+                    *readiness_routes(calls, options),
                 ],
-                summary=partial(predictors_summary, calls),
+                summary=partial(readiness_summary, calls),
             ),
             settings,
         )

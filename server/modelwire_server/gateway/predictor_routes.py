@@ -18,7 +18,8 @@ from . import bodies
 from .calls import CallFailed, Calls, Sending
 from .exchange import JSON, Options, unless_gone
 from .parsing import InvalidRequest
-from .problems import Asked, Problem, problem_of, violations_of
+from .problems import Problem, violations_of
+from .readiness import as_bad_request, attended_models, model_named
 from .rendering import Renderer, to_json
 from .sending import sending_of
 from .short_paths import answer, missing, told, wrong
@@ -54,29 +55,14 @@ def predictor_routes(calls: Calls, options: Options) -> list[BaseRoute]:
         "/predict_schema": plain.predict_schema,
         "/score_schema": plain.score_schema,
     }
-    asked = [Route(path + slash, told(act, _problem), methods=["GET"]) for path, act in questions.items() for slash in ("/", "")]
+    asked = [
+        Route(path + slash, told(act, as_bad_request), methods=["GET"]) for path, act in questions.items() for slash in ("/", "")
+    ]
     return [
         *asked,
-        Route("/predict/", told(plain.predict, _problem), methods=["POST"]),
-        Route("/score/", told(plain.score, _problem), methods=["POST"]),
+        Route("/predict/", told(plain.predict, as_bad_request), methods=["POST"]),
+        Route("/score/", told(plain.score, as_bad_request), methods=["POST"]),
     ]
-
-
-async def predictors_summary(calls: Calls) -> dict[str, bool]:
-    """Whether each predictor works; nothing where there are none, or where nobody tells."""
-    try:
-        reply: Any = await calls.unary(_SERVICE.methods_by_name["CheckReadiness"], pb.CheckReadinessRequest(), Sending())
-    except CallFailed:
-        return {}
-    return {one.predictor: one.ready for one in reply.predictors}
-
-
-def _problem(error: CallFailed, asked: Asked) -> Problem:
-    """Clients of these paths are told of a wrong name with 400."""
-    problem = problem_of(error, asked)
-    if error.code is grpc.StatusCode.NOT_FOUND:
-        problem.status, problem.kind, problem.title = 400, "bad-request", "Bad Request"
-    return problem
 
 
 class _Plain:
@@ -95,20 +81,26 @@ class _Plain:
         return answer(uptime())
 
     async def ready(self, request: Request) -> Response:
-        """Of the server, and of every predictor."""
+        """Of the server, of every predictor, and of the models that the server is to serve."""
         health: Any = await self._calls.unary(_HEALTH, health_pb2.HealthCheckRequest(), Sending())
         if health.status != _SERVING:
             raise _not_ready("the server does not take calls now")
-        return await self._ready(request, "")
+        reply = await self._call("CheckReadiness", request, pb.CheckReadinessRequest())
+        troubles = {one.predictor: one.message for one in reply.predictors if not one.ready}
+        troubles |= {one.model: one.message for one in await attended_models(self._calls) if one.expected and not one.ready}
+        return _readiness(troubles)
 
     async def ready_one(self, request: Request) -> Response:
-        return await self._ready(request, _named(request))
-
-    async def _ready(self, request: Request, name: str) -> Response:
-        reply = await self._call("CheckReadiness", request, pb.CheckReadinessRequest(predictor=name))
-        if not reply.ready:
-            raise _not_ready("; ".join(f"{one.predictor}: {one.message}" for one in reply.predictors if not one.ready))
-        return answer("READY")
+        """Of a predictor, or else of a model of the name."""
+        name = _named(request)
+        try:
+            reply = await self._call("CheckReadiness", request, pb.CheckReadinessRequest(predictor=name))
+        except CallFailed as error:
+            model = await model_named(self._calls, name, Sending()) if error.code is grpc.StatusCode.NOT_FOUND else None
+            if model is None:
+                raise
+            return _readiness({} if model.ready else {model.model: model.message})
+        return _readiness({one.predictor: one.message for one in reply.predictors if not one.ready})
 
     async def names(self, request: Request) -> Response:
         reply = await self._call("ListPredictors", request, pb.ListPredictorsRequest())
@@ -185,6 +177,13 @@ def _named(request: Request) -> str:
         # Without a name the contract means all.
         raise Problem(400, "bad-request", "Bad Request", "there is no predictor without a name")
     return name
+
+
+def _readiness(troubles: Mapping[str, str]) -> Response:
+    """Raises Problem unless there are none."""
+    if troubles:
+        raise _not_ready("; ".join(f"{name}: {message}" for name, message in troubles.items()))
+    return answer("READY")
 
 
 def _not_ready(why: str) -> Problem:

@@ -18,13 +18,14 @@ from ..metrics import CONTENT_TYPE, MetricsText
 from .answers import Streamed
 from .jobs import read_interval
 from .predictor_routes import uptime
+from .readiness import Ready
 from .streams import EVENT_STREAM, HEADERS, data
 
 # Asks one part of the server whether it is well; raises when it is not: Degraded when the server works all the same.
 Check = Callable[[], Awaitable[object]]
 
-# Tells for each predictor whether it works.
-Summary = Callable[[], Awaitable[Mapping[str, bool]]]
+# Tells what can predict.
+Summary = Callable[[], Awaitable[Ready]]
 
 CHECK_SECONDS = 5.0
 HEALTH_INTERVAL = 1.0
@@ -51,9 +52,10 @@ def system_routes(
 
     async def health(request: Request) -> Response:
         report = await _report(checks, check_seconds)
-        if summary is not None and (ready := await summary()):
-            report["status"] = max(report["status"], _STATES[not all(ready.values())], key=_STATES.index)
-            report |= {"live": True, "ready": ready, "uptime": uptime()}
+        if summary is not None and (known := await summary()).ready:
+            degraded = known.degraded or not all(known.ready.values())
+            report["status"] = max(report["status"], _STATES[degraded], key=_STATES.index)
+            report |= {"live": True, "ready": known.ready, "uptime": uptime(), **({"models": known.models} if known.models else {})}
         return JSONResponse(report, status_code=503 if report["status"] == "unhealthy" else 200)
 
     async def health_stream(request: Request) -> Response:
