@@ -38,6 +38,22 @@ RUNNER = Path(__file__).parent / "runners" / "line.py"
 
 
 @pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with predictors and nothing else."""
+    target = f"{Path(__file__).parent / 'runners' / 'words.py'}:predictors"
+    command = [Path(sys.executable).parent / "modelwire", "--json", "serve", target, "--grpc-port=0", "--http-port=0"]
+    folder = tmp_path_factory.mktemp("words")
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([*map(str, command), f"--data-dir={folder / 'data'}"], stdout=subprocess.PIPE, stderr=log)
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        assert line, (folder / "log").read_text()
+        yield json.loads(line)["grpc"]
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+@pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`modelwire serve`, as a user starts it; says where it listens in a line of JSON."""
     command = [Path(sys.executable).parent / "modelwire", "--json", "serve", f"{RUNNER}:runner", "--grpc-port=0", "--http-port=0"]

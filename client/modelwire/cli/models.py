@@ -7,6 +7,7 @@ import typer
 
 from modelwire.cli.command import Session, command
 from modelwire.cli.ends import ExitCode, Stop
+from modelwire.cli.frames import FormatOption, read_frame
 from modelwire.cli.model_views import (
     aliases_of,
     event_line,
@@ -18,6 +19,7 @@ from modelwire.cli.model_views import (
     versions_table,
 )
 from modelwire.cli.output import age, console, plain, styled, table, write_json
+from modelwire.cli.predictors import print_scores
 from modelwire.cli.values import Limit, Tags, Yes, confirm, measurements, read_parameters
 
 app = typer.Typer(help="Models by name: versions, and the aliases that predictions follow.", no_args_is_help=True)
@@ -159,6 +161,38 @@ def promote(
     else:
         console().print(findings_table(findings) if findings else "the gate has no rules; the version can be loaded")
     raise typer.Exit(ExitCode.OK if all(finding.passed for finding in findings) else ExitCode.FAILED)
+
+
+@command(
+    app,
+    "score",
+    "modelwire models score weather known.csv",
+    "modelwire models score weather/3 known.parquet --predicts cases --json | jq .scores.mae",
+)
+def score(
+    session: Session,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model: its id, or a name such as weather, weather/3 or weather@staging.")
+    ],
+    data: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with what is right: a CSV, Parquet or Arrow file, or - .")],
+    predicts: Annotated[
+        str,
+        typer.Option(
+            "--predicts",
+            metavar="COLUMN",
+            help="The column of what is right. Default: what is known of the model.",
+            show_default=False,
+        ),
+    ] = "",
+    prediction: Annotated[
+        str, typer.Option("--prediction", metavar="COLUMN", help="The column of the predictions to compare.", show_default=False)
+    ] = "",
+    format: FormatOption = None,
+) -> None:
+    """Say how good a model is on rows whose target is known."""
+    found = session.client.registry.score(model, read_frame(data, format), target=predicts, prediction=prediction)
+    about = {"rows": found.rows, "model_id": found.model_id, "model_version": found.model_version}
+    print_scores(session, found.scores, **about)
 
 
 @command(app, "rollback", "modelwire models rollback weather", "modelwire models rollback weather --alias staging")
