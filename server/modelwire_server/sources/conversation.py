@@ -69,7 +69,7 @@ class Conversation:
         if self._idle is not None:
             self._idle.cancel()
         async with self._starting:
-            if self._process is None or self._process.returncode is not None:
+            if self._process is None:
                 if self._reading is not None:
                     await self._reading
                 self._process = process = await self._start()
@@ -95,20 +95,17 @@ class Conversation:
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        try:
-            with contextlib.suppress(ValueError, ConnectionError):
-                while line := await process.stdout.readline():
-                    answer = json.loads(line)
-                    if (waiting := self._waiting.get(answer["id"])) and not waiting.done():
-                        waiting.set_result(answer)
-        finally:
-            _kill(process)
-            await process.wait()
-            for waiting in self._waiting.values():
-                if not waiting.done():
-                    waiting.set_result(
-                        {"error": UNAVAILABLE, "message": "the client of MLflow has ended; the server's log may tell why"}
-                    )
+        with contextlib.suppress(ConnectionError):
+            while line := await _line(process.stdout):
+                answer = json.loads(line)
+                if (waiting := self._waiting.get(answer["id"])) and not waiting.done():
+                    waiting.set_result(answer)
+        if self._process is process:
+            self._end()
+        await process.wait()
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_result({"error": UNAVAILABLE, "message": "its client has ended; the log of this server may tell why"})
 
     def _rest(self) -> None:
         if not self._waiting and self._process is not None:
@@ -117,8 +114,18 @@ class Conversation:
     def _end(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
-        if self._process is not None:
-            _kill(self._process)
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    """The next line; nothing at the end, or if it is too long."""
+    try:
+        return await stream.readline()
+    except ValueError:
+        return b""
 
 
 async def _write(process: asyncio.subprocess.Process, question: Mapping[str, Any]) -> None:
@@ -127,9 +134,3 @@ async def _write(process: asyncio.subprocess.Process, question: Mapping[str, Any
     with contextlib.suppress(ConnectionError):
         process.stdin.write(json.dumps(question).encode() + b"\n")
         await process.stdin.drain()
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
