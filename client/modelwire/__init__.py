@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         SampleData,
         Validation,
     )
-    from modelwire.registered import ModelEvent, ModelScores, ModelVersion, RegisteredModel
+    from modelwire.registered import ModelEvent, ModelReadiness, ModelScores, ModelVersion, RegisteredModel
 
 # gRPC and the messages take long to import; the command line's help and whoever needs a version or an error do without.
 _HOMES = {
@@ -126,7 +126,7 @@ _HOMES = {
         "SampleData",
         "Validation",
     ),
-    "modelwire.registered": ("ModelEvent", "ModelScores", "ModelVersion", "RegisteredModel"),
+    "modelwire.registered": ("ModelEvent", "ModelReadiness", "ModelScores", "ModelVersion", "RegisteredModel"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -165,6 +165,7 @@ __all__ = [
     "Model",
     "ModelEvent",
     "ModelMetadata",
+    "ModelReadiness",
     "ModelScores",
     "ModelVersion",
     "ModelwireError",

@@ -78,6 +78,24 @@ class ModelScores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelReadiness:
+    """Whether a model, named as `weather@production`, can predict, and which `version` does: 0 if none.
+
+    `message` says why none does, or why a newer one does not. `expected` is what the server was told to serve. `failed_attempts` is how
+    often it was tried in vain to load what is missing, `next_attempt_at` when that is tried again, if it is.
+    """
+
+    model: str
+    ready: bool
+    version: int
+    message: str
+    expected: bool
+    failed_attempts: int
+    next_attempt_at: datetime | None = field(repr=False)
+    checked_at: datetime | None = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelEvent:
     """Something that happened in the registry.
 
@@ -139,6 +157,20 @@ def scores_of(answer: model_service_pb2.ScoreModelResponse) -> ModelScores:
         rows=answer.rows,
         model_id=answer.model_id,
         model_version=answer.model_version,
+    )
+
+
+def readiness_of(state: model_service_pb2.ModelReadiness) -> ModelReadiness:
+    """The readiness of a message."""
+    return ModelReadiness(
+        model=state.model,
+        ready=state.ready,
+        version=state.version,
+        message=state.message,
+        expected=state.expected,
+        failed_attempts=state.failed_attempts,
+        next_attempt_at=_time(state.next_attempt_at) if state.HasField("next_attempt_at") else None,
+        checked_at=_time(state.checked_at) if state.HasField("checked_at") else None,
     )
 
 

@@ -13,11 +13,13 @@ from modelwire.gates import GateFinding, PromotionGate, finding_of, gate_message
 from modelwire.payload import Payload
 from modelwire.registered import (
     ModelEvent,
+    ModelReadiness,
     ModelScores,
     ModelVersion,
     RegisteredModel,
     Stage,
     model_event_of,
+    readiness_of,
     registered_of,
     scores_of,
     stage_number,
@@ -183,6 +185,22 @@ class AsyncRegistry:
         payload = await seam.in_thread(Payload, {"data": data}, None)
         request = payload.fill(pb.ScoreModelRequest(model=id_of(model), target=target, prediction=prediction))
         return scores_of(await self._connection.call(self._stub.ScoreModel, request, timeout=timeout))
+
+    async def readiness(self, name: str = "") -> tuple[ModelReadiness, ...]:
+        """Whether a model can predict, `name` or `name@alias`; without a name all that the server is to serve or has in production.
+
+        That is found out by having them predict. Raises NotFound.
+        """
+        answer = await self._connection.call(self._stub.CheckModels, pb.CheckModelsRequest(name=name))
+        return tuple(readiness_of(state) for state in answer.models)
+
+    async def reload(self, name: str = "") -> tuple[ModelReadiness, ...]:
+        """Has all servers look anew for a model, or for all, without waiting for that; returns how it was before.
+
+        Sources of models are asked, and what could not be loaded is tried again at once. Raises NotFound.
+        """
+        answer = await self._connection.call(self._stub.ReloadModels, pb.ReloadModelsRequest(name=name))
+        return tuple(readiness_of(state) for state in answer.models)
 
     async def rollback(self, name: str, alias: str = PRODUCTION) -> RegisteredModel:
         """Points an alias to where it pointed before. Raises NotFound, and FailedPrecondition if there is nothing to go back to."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     "modelwire serve service.py:runner --host 0.0.0.0 --log-format json",
     "modelwire serve service.py:runner --database-url postgresql://modelwire@db/modelwire --blobs-url s3://models/content",
     "modelwire serve --source wine=mlflow:Wine@champion --mlflow http://127.0.0.1:5001",
+    "modelwire serve service.py:runner --expect weather --expect weather@staging",
     "modelwire serve --config modelwire.toml",
 )
 def serve(
@@ -86,6 +87,14 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, help=f"So many processes serve, on the same ports. {default('1')}", show_default=False)
     ] = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[@ALIAS]",
+            help="A model by name that is to be served: the server starts without, and is ready once it is there. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     max_jobs: Annotated[
         int | None, typer.Option(min=1, help=f"So many jobs run at once. {default('the number of cores')}", show_default=False)
     ] = None,
@@ -116,6 +125,7 @@ def serve(
             sources=followed(source, watch),
             mlflow_url=mlflow,
             workers=workers,
+            expected_models=expect or None,
             max_jobs=max_jobs,
             log_level=log_level,
             log_format=log_format,
