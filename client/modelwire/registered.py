@@ -38,7 +38,8 @@ class RegisteredModel:
 class ModelVersion:
     """One version of a model, and the aliases that point to it.
 
-    `stage` is staging, production, archived or empty; `signature` has `inputs` and `outputs`, each a list of `name` and `type`.
+    `stage` is staging, production, archived or empty; `signature` has `inputs` and `outputs`, each a list of `name` and `type`. `source` is
+    where it came from, empty for what was trained on the server, and `grant` why content that can run code was read all the same.
     """
 
     name: str
@@ -54,6 +55,9 @@ class ModelVersion:
     description: str
     tags: tuple[str, ...]
     runner_id: str
+    source: str
+    format: str
+    grant: str
     signature: dict[str, Any] = field(repr=False)
     trained_at: datetime | None = field(repr=False)
     created_at: datetime = field(repr=False)
@@ -100,7 +104,8 @@ class ModelEvent:
     """Something that happened in the registry.
 
     `kind` is registered, promoted, rolled_back, updated, alias_removed, version_deleted or deleted; `previous_version` is where the
-    alias pointed before, 0 if nowhere; `override` is why rules of the gate did not count, if they did not.
+    alias pointed before, 0 if nowhere; `override` is why rules of the gate did not count, if they did not, and `grant` why content that
+    can run code was read.
     """
 
     sequence: int
@@ -111,6 +116,7 @@ class ModelEvent:
     alias: str
     previous_version: int
     override: str
+    grant: str
 
 
 def registered_of(model: model_service_pb2.Model) -> RegisteredModel:
@@ -144,6 +150,9 @@ def version_of(version: model_service_pb2.ModelVersion) -> ModelVersion:
         description=version.description,
         tags=tuple(version.tags),
         runner_id=version.runner_id,
+        source=version.source,
+        format=version.format,
+        grant=version.grant,
         signature=from_struct(version.signature),
         trained_at=_time(version.trained_at) if version.HasField("trained_at") else None,
         created_at=_time(version.created_at),
@@ -187,6 +196,7 @@ def model_event_of(event: model_service_pb2.WatchModelsResponse) -> ModelEvent |
         alias=event.alias,
         previous_version=event.previous_version,
         override=event.override,
+        grant=event.grant,
     )
 
 

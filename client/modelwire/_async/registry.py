@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelwire._async.connection import AsyncConnection, new_request_id
 from modelwire._async.watching import HEARTBEAT, MISSED_HEARTBEATS, AsyncWatch
 from modelwire._async.work import id_of
 from modelwire._seams import asynchronous as seam
+from modelwire.content import open_upload
 from modelwire.gates import GateFinding, PromotionGate, finding_of, gate_message
+from modelwire.importing import import_requests
 from modelwire.payload import Payload
 from modelwire.registered import (
     ModelEvent,
@@ -26,11 +29,14 @@ from modelwire.registered import (
     version_of,
 )
 from modelwire.v1 import model_service_pb2 as pb
+from modelwire.values import to_struct
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import datetime
 
     from modelwire._async.artifacts import AsyncArtifact
+    from modelwire.content import UploadLike, UploadSource
     from modelwire.frames import FrameLike
 
 PRODUCTION = "production"
@@ -81,6 +87,69 @@ class AsyncRegistry:
             request_id=new_request_id(),
         )
         return version_of((await self._connection.call(self._stub.RegisterModelVersion, request)).version)
+
+    async def import_model(
+        self,
+        name: str,
+        file: UploadLike | None = None,
+        *,
+        uri: str = "",
+        format: str = "",
+        runner: str = "",
+        config: Mapping[str, Any] | None = None,
+        grant: str = "",
+        alias: str = "",
+        signature: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        description: str = "",
+        tags: Sequence[str] = (),
+        stage: Stage = "",
+        algorithm: str = "",
+        features: Sequence[str] = (),
+        target: str = "",
+        framework: str = "",
+        trained_at: datetime | None = None,
+    ) -> ModelVersion:
+        """Registers a model that was made elsewhere as the next version of a name: a file of skops, ONNX or safetensors - a path, bytes, or
+        a file open for reading - or what an address (`uri`) stands for, such as `mlflow:wine@champion`.
+
+        What is not said is what the file tells. `runner` is the id of the runner that predicts with it; the built-in one calls the model's
+        own `predict`. Pickles, which can run code when they are read, need a `grant`: why they are to be trusted, which is recorded; the
+        server must allow it too. Raises InvalidArgument, PermissionDenied, FailedPrecondition, ResourceExhausted.
+        """
+        if (file is None) == (not uri):
+            raise TypeError("import_model() takes either a file or a uri")
+        header = pb.ImportHeader(
+            name=name,
+            uri=uri,
+            format=format,
+            runner_id=runner,
+            config=None if config is None else to_struct(config, "config"),
+            grant=grant,
+            alias=alias,
+            signature=None if signature is None else to_struct(signature, "signature"),
+            metrics=metrics,
+            description=description,
+            tags=tags,
+            stage=stage_number(stage),
+            algorithm=algorithm,
+            features=features,
+            target=target,
+            framework=framework,
+            request_id=new_request_id(),
+        )
+        if trained_at is not None:
+            header.trained_at.FromDatetime(trained_at)
+        if file is None:
+            return await self._import(header, None)
+        with open_upload(file) as source:
+            header.digest = await seam.in_thread(source.digest_ahead)
+            return await self._import(header, source)
+
+    async def _import(self, header: pb.ImportHeader, source: UploadSource | None) -> ModelVersion:
+        replayable = source is None or source.replayable
+        requests = partial(import_requests, header, source)
+        return version_of((await self._connection.send(self._stub.ImportModel, requests, replayable=replayable)).version)
 
     async def get(self, name: str) -> RegisteredModel:
         """One model with its aliases. Raises NotFound."""

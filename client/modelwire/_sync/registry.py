@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelwire._seams import blocking as seam
 from modelwire._sync.connection import Connection, new_request_id
 from modelwire._sync.watching import HEARTBEAT, MISSED_HEARTBEATS, Watch
 from modelwire._sync.work import id_of
+from modelwire.content import open_upload
 from modelwire.gates import GateFinding, PromotionGate, finding_of, gate_message
+from modelwire.importing import import_requests
 from modelwire.payload import Payload
 from modelwire.registered import (
     ModelEvent,
@@ -28,11 +31,14 @@ from modelwire.registered import (
     version_of,
 )
 from modelwire.v1 import model_service_pb2 as pb
+from modelwire.values import to_struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from modelwire._sync.artifacts import Artifact
+    from modelwire.content import UploadLike, UploadSource
     from modelwire.frames import FrameLike
 
 PRODUCTION = "production"
@@ -83,6 +89,69 @@ class Registry:
             request_id=new_request_id(),
         )
         return version_of((self._connection.call(self._stub.RegisterModelVersion, request)).version)
+
+    def import_model(
+        self,
+        name: str,
+        file: UploadLike | None = None,
+        *,
+        uri: str = "",
+        format: str = "",
+        runner: str = "",
+        config: Mapping[str, Any] | None = None,
+        grant: str = "",
+        alias: str = "",
+        signature: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        description: str = "",
+        tags: Sequence[str] = (),
+        stage: Stage = "",
+        algorithm: str = "",
+        features: Sequence[str] = (),
+        target: str = "",
+        framework: str = "",
+        trained_at: datetime | None = None,
+    ) -> ModelVersion:
+        """Registers a model that was made elsewhere as the next version of a name: a file of skops, ONNX or safetensors - a path, bytes, or
+        a file open for reading - or what an address (`uri`) stands for, such as `mlflow:wine@champion`.
+
+        What is not said is what the file tells. `runner` is the id of the runner that predicts with it; the built-in one calls the model's
+        own `predict`. Pickles, which can run code when they are read, need a `grant`: why they are to be trusted, which is recorded; the
+        server must allow it too. Raises InvalidArgument, PermissionDenied, FailedPrecondition, ResourceExhausted.
+        """
+        if (file is None) == (not uri):
+            raise TypeError("import_model() takes either a file or a uri")
+        header = pb.ImportHeader(
+            name=name,
+            uri=uri,
+            format=format,
+            runner_id=runner,
+            config=None if config is None else to_struct(config, "config"),
+            grant=grant,
+            alias=alias,
+            signature=None if signature is None else to_struct(signature, "signature"),
+            metrics=metrics,
+            description=description,
+            tags=tags,
+            stage=stage_number(stage),
+            algorithm=algorithm,
+            features=features,
+            target=target,
+            framework=framework,
+            request_id=new_request_id(),
+        )
+        if trained_at is not None:
+            header.trained_at.FromDatetime(trained_at)
+        if file is None:
+            return self._import(header, None)
+        with open_upload(file) as source:
+            header.digest = seam.in_thread(source.digest_ahead)
+            return self._import(header, source)
+
+    def _import(self, header: pb.ImportHeader, source: UploadSource | None) -> ModelVersion:
+        replayable = source is None or source.replayable
+        requests = partial(import_requests, header, source)
+        return version_of((self._connection.send(self._stub.ImportModel, requests, replayable=replayable)).version)
 
     def get(self, name: str) -> RegisteredModel:
         """One model with its aliases. Raises NotFound."""

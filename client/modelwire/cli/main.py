@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from modelwire._version import __version__
-from modelwire.cli import artifacts, configs, jobs, looking, models, predicting, predictors, readiness, training
+from modelwire.cli import artifacts, configs, importing, jobs, looking, models, predicting, predictors, readiness, training
 from modelwire.cli.command import DEFAULT_TARGET, Json, Session, Target, Timeout, add, session_of
 
 PLUGINS = "modelwire.commands"
@@ -113,6 +113,7 @@ training.register(app)
 predicting.register(app)
 looking.register(app)
 app.add_typer(configs.app, name="configs", rich_help_panel=looking.PANEL)
+importing.register(models.app)
 readiness.register(models.app)
 app.add_typer(models.app, name="models", rich_help_panel=looking.PANEL)
 app.add_typer(predictors.app, name="predictors", rich_help_panel=looking.PANEL)

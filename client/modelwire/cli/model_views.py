@@ -81,6 +81,9 @@ def print_version(session: Session, version: "ModelVersion") -> None:
         "stage": version.stage,
         "artifact": version.artifact_id,
         "runner": version.runner_id,
+        "source": version.source or None,
+        "format": version.format or None,
+        "grant": version.grant or None,
         "algorithm": version.algorithm,
         "framework": version.framework,
         "predicts": version.target,
@@ -121,6 +124,8 @@ def _told(event: "ModelEvent") -> str:
     match event.kind:
         case "promoted":
             return f"{pointer} is {version} now{before}" + (f", overridden: {event.override}" if event.override else "")
+        case "registered" if event.grant:
+            return f"{version} registered, its content trusted: {event.grant}"
         case "rolled_back":
             return f"{pointer} is {version} again{before}"
         case "alias_removed":

@@ -146,7 +146,9 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ScoreModel(self, request, context):
-        """Computes how good a model is on rows whose target is known. Fails as Predict does, and with INVALID_FIELD.
+        """Computes how good a model is on rows whose target is known. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FIELD, INVALID_FRAME,
+        FRAME_TOO_LARGE, MISSING_COLUMNS, SCHEMA_VIOLATION, INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_NOT_SERVED, RUNNER_FAILED,
+        INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,10 @@ class ModelServiceStub:
     UNTRUSTED_CONTENT, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED, DIGEST_MISMATCH, CONTENT_TOO_LARGE, SOURCE_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ScoreModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ScoreModelRequest, _model_service_pb2.ScoreModelResponse]
-    """Computes how good a model is on rows whose target is known. Fails as Predict does, and with INVALID_FIELD."""
+    """Computes how good a model is on rows whose target is known. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FIELD, INVALID_FRAME,
+    FRAME_TOO_LARGE, MISSING_COLUMNS, SCHEMA_VIOLATION, INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_NOT_SERVED, RUNNER_FAILED,
+    INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
+    """
     ReloadModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ReloadModelsRequest, _model_service_pb2.ReloadModelsResponse]
     """Has every serving process look anew for what its models are to be: sources of models are asked, and what could not be loaded is
     tried again at once. Answers without waiting for that. Fails with MODEL_NOT_FOUND.
@@ -106,7 +109,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
     UNTRUSTED_CONTENT, MODEL_NOT_LOADABLE, RUNNER_NOT_SERVED, DIGEST_MISMATCH, CONTENT_TOO_LARGE, SOURCE_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ScoreModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ScoreModelRequest, _model_service_pb2.ScoreModelResponse]  # type: ignore[assignment]
-    """Computes how good a model is on rows whose target is known. Fails as Predict does, and with INVALID_FIELD."""
+    """Computes how good a model is on rows whose target is known. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FIELD, INVALID_FRAME,
+    FRAME_TOO_LARGE, MISSING_COLUMNS, SCHEMA_VIOLATION, INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_NOT_SERVED, RUNNER_FAILED,
+    INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
+    """
     ReloadModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ReloadModelsRequest, _model_service_pb2.ReloadModelsResponse]  # type: ignore[assignment]
     """Has every serving process look anew for what its models are to be: sources of models are asked, and what could not be loaded is
     tried again at once. Answers without waiting for that. Fails with MODEL_NOT_FOUND.
@@ -182,7 +188,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.ScoreModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.ScoreModelResponse, _abc.Awaitable[_model_service_pb2.ScoreModelResponse]]:
-        """Computes how good a model is on rows whose target is known. Fails as Predict does, and with INVALID_FIELD."""
+        """Computes how good a model is on rows whose target is known. Fails with MODEL_NOT_FOUND, NOT_A_MODEL, INVALID_FIELD, INVALID_FRAME,
+        FRAME_TOO_LARGE, MISSING_COLUMNS, SCHEMA_VIOLATION, INVALID_GEO, HORIZON_OUT_OF_BOUNDS, RUNNER_NOT_SERVED, RUNNER_FAILED,
+        INVALID_PREDICTION, MODEL_NOT_LOADABLE, OVERLOADED.
+        """
 
     @_abc_1.abstractmethod
     def ReloadModels(

@@ -64,8 +64,12 @@ class EstimatorModel:
     @property
     def inputs(self) -> Sequence[tuple[str, str]]:
         """The columns with the names of their types, `null` for any."""
+        return self.inputs_named(self.features)
+
+    def inputs_named(self, names: Sequence[str]) -> Sequence[tuple[str, str]]:
+        require_as_many(names, self.width)
         kind = {MATRIX: "double", TEXT: "string", FRAME: "null"}[self.kind]
-        return [(name, kind) for name in self.features]
+        return [(name, kind) for name in names]
 
     def predict(self, frame: Frame) -> Columns:
         rows = self._rows(frame)
@@ -82,6 +86,12 @@ class EstimatorModel:
         if self.kind == TEXT:
             return table.column(self.features[0] if self.features else 0).to_pylist()
         return table.select(named(self.features, table.column_names)).to_pandas()
+
+
+def require_as_many(names: Sequence[str], width: int) -> None:
+    """Raises InvalidField for names that are not as many as the columns, if it is known how many these are."""
+    if names and width and len(names) != width:
+        raise InvalidField.of(FieldViolation("features", f"are {len(names)} names, and the model takes {width} columns"))
 
 
 def matrix_of(frame: Frame, features: Sequence[str], width: int) -> Any:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from modelwire_runners.frames import Frame
 
 from ..errors import FieldViolation, InvalidField, ModelNotLoadable
-from .estimators import matrix_of, named
+from .estimators import matrix_of, named, require_as_many
 from .outputs import PREDICTION, Columns, class_columns, columns_of
 
 # Types of tensors, those of numpy and Arrow that fit them.
@@ -59,8 +59,17 @@ class GraphModel:
     @property
     def inputs(self) -> Sequence[tuple[str, str]]:
         """The columns with the names of their types."""
+        return self.inputs_named(self.features)
+
+    def inputs_named(self, names: Sequence[str]) -> Sequence[tuple[str, str]]:
         kinds = [one.arrow for one in self._inputs]
-        return list(zip(self.features, kinds if len(kinds) > 1 else kinds * len(self.features), strict=True))
+        if len(kinds) == 1:
+            require_as_many(names, self._inputs[0].width)
+            return [(name, kinds[0]) for name in names]
+        if set(names) != {one.name for one in self._inputs}:
+            told = ", ".join(one.name for one in self._inputs)
+            raise InvalidField.of(FieldViolation("features", f"are other names than those of the graph's inputs: {told}"))
+        return [(one.name, one.arrow) for one in self._inputs]
 
     def predict(self, frame: Frame) -> Columns:
         return self._columns(self._run(None, self._feeds(frame)))

@@ -23,6 +23,8 @@ class LibraryModel(Protocol):
     def framework(self) -> str: ...
     @property
     def inputs(self) -> Sequence[tuple[str, str]]: ...
+    def inputs_named(self, names: Sequence[str]) -> Sequence[tuple[str, str]]:
+        """The columns, where somebody says how they are called. Raises InvalidField if there are not as many."""
 
     def predict(self, frame: Frame) -> Any:
         """Columns of predictions by name. Raises InvalidField for frames that the model cannot take."""

@@ -50,10 +50,16 @@ def _signature(model: Any, wanted: ImportedFile) -> Signature | None:
         except (KeyError, TypeError, ValueError, AttributeError):
             text = "must have `inputs`, and may have `outputs`: each a list of objects with `name` and `type`"
             raise InvalidField.of(FieldViolation("signature", text)) from None
-    inputs: Sequence[tuple[str, str]] = getattr(model, "inputs", ())
-    if wanted.features and not inputs:
-        inputs = [(name, "null") for name in wanted.features]
-    return Signature(tuple(Column(name, kind) for name, kind in inputs), (), targets) if inputs else None
+    inputs = _inputs(model, wanted.features)
+    return Signature([Column(name, kind) for name, kind in inputs], (), targets) if inputs else None
+
+
+def _inputs(model: Any, said: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """The columns with the names of their types. Models of other runners tell nothing of themselves."""
+    if not hasattr(model, "inputs_named"):
+        return [(name, "null") for name in said]
+    found: Sequence[tuple[str, str]] = model.inputs_named(said) if said else model.inputs
+    return found
 
 
 def _outputs(model: Any, runner: BaseModelRunner[Any], config: dict[str, Any], signature: Signature) -> Sequence[Column]:
