@@ -20,6 +20,7 @@ from .database.notifications import Listener, Topic
 from .front import open_front
 from .ground import Ground, prepare
 from .importing.imports import ImportRules, Imports
+from .importing.places import sources_of
 from .inference.models import ModelCache
 from .inference.predictor import Predictor
 from .inference.scripts import ScriptPredictor
@@ -171,7 +172,11 @@ def assemble(ground: Ground) -> Parts:
     mlflow = MLflowServers(settings.mlflow_servers, max_bytes=settings.max_import_bytes)
     import_rules = ImportRules(max_bytes=settings.max_import_bytes, trust_grants=settings.trust_grants)
     imports = Imports(
-        blobs=blobs, runners=runners, registry=registry, rules=import_rules, sources=[mlflow.source(settings.mlflow_url)]
+        blobs=blobs,
+        runners=runners,
+        registry=registry,
+        rules=import_rules,
+        sources=[mlflow.source(settings.mlflow_url), *sources_of(settings.import_from, settings.max_import_bytes)],
     )
     domain = Domain(
         runners=runners,

@@ -35,6 +35,7 @@ from modelwire_server.database.engine import Database
 from modelwire_server.execution.local import LocalExecutor
 from modelwire_server.gateway.inside import Registered
 from modelwire_server.importing.imports import ImportRules, Imports
+from modelwire_server.importing.places import sources_of
 from modelwire_server.inference.models import ModelCache
 from modelwire_server.inference.predictor import Predictor
 from modelwire_server.inference.scripts import ScriptPredictor
@@ -178,7 +179,13 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
         jobs=JobDesk(database, hub, lambda job_id: None),
         registry=catalog,
         readiness=readiness,
-        imports=Imports(blobs=blobs, runners=registry, registry=catalog, rules=rules),
+        imports=Imports(
+            blobs=blobs,
+            runners=registry,
+            registry=catalog,
+            rules=rules,
+            sources=sources_of(settings.import_from, settings.max_import_bytes),
+        ),
         validator=Validator(runners=registry, configs=configs, tree=tree, models=models),
     )
     surrounded = Surrounded(around_calls(settings, metrics))
