@@ -1,6 +1,7 @@
 """The health of the server, of its services, runners and predictors, in the words of grpc.health.v1."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 LONGEST_NAME = 200
 MOST_WATCHERS = 1000
+# Seconds that the first answer to who watches a model waits for whether it works.
+PATIENCE = 1.0
 
 # Finds out whether something works.
 Probe = Callable[[], Awaitable[bool]]
@@ -77,6 +80,11 @@ class Health(library.HealthServicer):  # type: ignore[misc]
         if self._watchers >= MOST_WATCHERS:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MOST_WATCHERS} calls are watching already")
         self._watchers += 1
+        if self._is_model(request.service):
+            # What comes and goes would be unknown at first.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._probe(request.service)
         probing = asyncio.create_task(self._keep_probing(request.service))
         try:
             await super().Watch(request, context)
