@@ -30,7 +30,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with ServerProcess(*targets, data_dir=tmp_path_factory.mktemp("data")) as server:
         with Client(server.target) as client:
             config = client.configs.create("first", {})
-            client.train(config.id, {"a": [1, 2]}).wait()
+            model = client.train(config.id, {"a": [1, 2]}).wait()
+            client.registry.register("first", model, alias="production")
         yield server
 
 

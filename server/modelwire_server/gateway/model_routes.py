@@ -22,7 +22,7 @@ from . import bodies
 from .calls import CallFailed, Calls, Sending
 from .exchange import Options, unless_gone
 from .parsing import InvalidRequest
-from .problems import Asked, Problem, complaints_of, document, reason_of
+from .problems import Asked, Problem, complaints_of, document, invalid_request, reason_of
 from .rendering import table_of
 from .sending import sending_of
 from .shapes import microseconds
@@ -105,7 +105,7 @@ class _Asker:
         return models[0]
 
     async def _explain(self, failure: CallFailed, model: str, question: Question, place: list[Any]) -> None:
-        """Raises InvalidRequest if it is the features that are wrong."""
+        """Raises Problem if it is the features that are wrong."""
         reason, about = reason_of(failure)
         found: list[dict[str, Any]] = []
         if reason == "MISSING_COLUMNS":
@@ -117,7 +117,9 @@ class _Asker:
             # Whoever trained the model may not have said which columns it needs, but whoever registered it.
             found = _absent(await self._features_of(model), question, place)
         if found:
-            raise InvalidRequest(found) from failure
+            problem = invalid_request(found)
+            problem.detail, problem.members["reason"] = found[0]["msg"], reason
+            raise problem from failure
 
     async def _features_of(self, model: str) -> list[str]:
         """The columns that a version is known to predict from; none if that is not known."""

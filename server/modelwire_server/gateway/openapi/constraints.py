@@ -49,6 +49,9 @@ ASKED: dict[str, Schema] = {
     "parent_id": _OPTIONAL_ID,
     "prediction_id": _OPTIONAL_ID,
     "modelwire.v1.PredictRequest.model": _MODEL,
+    "modelwire.v1.ScoreModelRequest.model": _MODEL,
+    "modelwire.v1.ScoreModelRequest.target": {"maxLength": LONGEST_TEXT, "pattern": _WITHOUT_NUL},
+    "modelwire.v1.ScoreModelRequest.prediction": {"maxLength": LONGEST_TEXT, "pattern": _WITHOUT_NUL},
     "modelwire.v1.SubmitPredictionRequest.artifact_id": _MODEL,
     "modelwire.v1.GenerateSampleDataRequest.config_id": _OPTIONAL_ID,
     # Only one of them counts: see TOGETHER.

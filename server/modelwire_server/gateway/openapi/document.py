@@ -10,7 +10,7 @@ from modelwire.v1 import runner_service_pb2
 from ..calls import Calls
 from ..methods import Method, contract_methods
 from ..rendering import Renderer
-from . import predictors, surroundings
+from . import predictors, single_rows, surroundings
 from .comments import comment
 from .constraints import ANSWERED_RULES, ASKED_RULES, geo_schemas
 from .examples import examples_of, predictors_of, runners_of
@@ -44,7 +44,7 @@ def document(
     extra_fields: bool = False,
 ) -> Schema:
     """The document for a server with these runners, the default one first, and the predictors that are `served`."""
-    components = geo_schemas() | PROBLEM_SCHEMAS | surroundings.SCHEMAS
+    components = geo_schemas() | PROBLEM_SCHEMAS | surroundings.SCHEMAS | single_rows.SCHEMAS
     data = config_data(runners, components)
     fields = {
         "modelwire.v1.CreateConfigRequest.data": data,
@@ -57,7 +57,7 @@ def document(
         answered=AnsweredSchemas(components, replace(ANSWERED_RULES, extra=extra_fields)),
         examples={**examples, **predictors.examples_of(served)},
     )
-    paths = surroundings.paths() | predictors.paths(served)
+    paths = surroundings.paths() | predictors.paths(served) | single_rows.paths(examples)
     for method in methods:
         paths.setdefault(path_of(method), {})[method.verb.lower()] = operation_of(method, book)
     return {

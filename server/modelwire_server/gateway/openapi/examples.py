@@ -50,6 +50,7 @@ async def examples_of(calls: Calls, runner: pb.GetRunnerResponse) -> dict[str, A
     config_id, model_id, job_id = (things[0].id if things else EXAMPLE_ID for things in (configs, models, jobs))
     train = await _sample(calls, kind=pb.SAMPLE_DATA_KIND_TRAIN)
     predict = await _sample(calls, kind=pb.SAMPLE_DATA_KIND_PREDICT)
+    single = {"model_id": model_id, "features": _first_row(predict.get("future", {}))}
     artifact = {"type": "generic", "metadata": {"source": "an example"}, "content": {"answer": 42}}
     config = {"name": "example", "data": example_of(Renderer().message(runner.config_schema))}
     return {
@@ -73,6 +74,9 @@ async def examples_of(calls: Calls, runner: pb.GetRunnerResponse) -> dict[str, A
         "UpdateModelVersion": {"description": "an example", "stage": "staging"},
         "PromoteModel": {"version": str(named[0].latest_version) if named else "1", "alias": "production", "dry_run": True},
         "RollbackModel": {"alias": "production"},
+        "ScoreModel": {"model": model_id, "data": train.get("data"), "target": _target(train, predict)},
+        "PredictSingle": single,
+        "PredictSingles": [single],
         "CancelJob": {"message": "not needed any more"},
         "CreateArtifact": {"data": artifact},
         "UpdateArtifact": {"data": artifact, "tags": ["example"]},
@@ -90,6 +94,17 @@ async def _sample(calls: Calls, **order: Any) -> dict[str, Any]:
     for frame in ("data", "historic", "future"):
         sample.get(frame, {}).pop("schema", None)
     return sample
+
+
+def _first_row(frame: dict[str, Any]) -> dict[str, Any]:
+    columns, rows = frame.get("columns", ()), frame.get("data", ())
+    return dict(zip(columns, rows[0], strict=True)) if rows else {}
+
+
+def _target(train: dict[str, Any], predict: dict[str, Any]) -> str:
+    """A column that only trainings have, if there is one."""
+    columns, known = train.get("data", {}).get("columns", ()), predict.get("future", {}).get("columns", ())
+    return next((name for name in columns if name not in known), columns[-1] if columns else "")
 
 
 def example_of(schema: dict[str, Any]) -> dict[str, Any]:
