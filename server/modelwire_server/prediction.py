@@ -93,7 +93,11 @@ class Prediction:
         leave = self._names.enter()
         try:
             named = await self._names.resolve(order.model)
-            model = await self._models.get(named.artifact_id)
+            try:
+                model = await self._models.get(named.artifact_id)
+            except ModelwireError as error:
+                named = await self._names.instead(order.model, named, error)
+                model = await self._models.get(named.artifact_id)
             fitted = self._fitting.fitted(model, order)
             predicted = await self._predictor.predict(
                 model,

@@ -94,6 +94,10 @@ class ModelCache:
         """Whoever asks for the model next has it tried again, however shortly ago it could not be loaded."""
         self._failures.pop(model, None)
 
+    def has_failed(self, model: str) -> bool:
+        """Whether it could not be loaded the last time, for a reason that lasts."""
+        return model in self._failures
+
     def retry_all(self) -> None:
         self._failures.clear()
 

@@ -62,13 +62,13 @@ class Attendance:
         return self._cares.get(model)
 
     def start(self) -> None:
-        self._succession.on_held = self._attend
+        self._succession.on_trouble = self._attend
         self._watch = asyncio.create_task(self._tell_of_news(), name="models: news")
         for model in self._cares:
             self._begin(model)
 
     async def close(self) -> None:
-        self._succession.on_held = lambda model, held, error: None
+        self._succession.on_trouble = lambda model, wanted, error: None
         tasks = [*self._tasks.values(), *([self._watch] if self._watch else [])]
         for task in tasks:
             task.cancel()
@@ -81,13 +81,13 @@ class Attendance:
                 care.at_once = True
                 care.news.set()
 
-    def _attend(self, model: str, held: Held, error: ModelwireError) -> None:
+    def _attend(self, model: str, wanted: Resolved, error: ModelwireError) -> None:
         """Tries again, after a while, to load what an alias leads to."""
         if model in self._cares:
-            # It was told of the news itself.
+            # It finds out itself.
             return
         care = self._cares[model] = Care(model=model, at_once=False)
-        _note_failure(care, held.wanted.artifact_id, error)
+        _note_failure(care, wanted.artifact_id, error)
         self._begin(model)
 
     def _begin(self, model: str) -> None:

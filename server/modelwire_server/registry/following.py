@@ -141,6 +141,13 @@ class Following:
         self._known = {}
         self.tell_of_moves()
 
+    async def instead(self, model: str, wanted: Resolved, error: ModelwireError) -> Resolved:
+        """What predicts for a name that leads to what cannot be loaded: a version that it led to before. Raises the error if none does."""
+        reference = Reference.parse(model)
+        if not reference.alias:
+            raise error
+        return await self._succession.instead(str(reference), wanted, error)
+
     def enter(self) -> Callable[..., None]:
         """Before a name is resolved for a prediction. To be called when all is done with the model: whoever moves the name waits for
         it."""

@@ -1,6 +1,7 @@
 """Which models can predict by name in this process: found out by having them predict, never assumed."""
 
 import asyncio
+import contextlib
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import structlog
 from ..checkups import Checkups, Finding
 from ..clock import now
 from ..database.engine import Database
-from ..errors import ModelNotFound, ModelNotReady, ModelwireError
+from ..errors import ModelNotFound, ModelNotLoadable, ModelNotReady, ModelwireError
 from ..inference.models import ModelCache
 from . import store
 from .attendance import Attendance
@@ -95,7 +96,11 @@ class ModelReadiness:
             raise
         except ModelwireError as error:
             return Readiness(model=model, ready=False, expected=self._is_expected(model), message=error.message, checked_at=now())
-        found = await self._checkups.of(version.artifact_id, partial(self._rehearsal.begin, version), patience)
+        found = await self._check(version, patience)
+        if found.trouble and self._models.has_failed(version.artifact_id):
+            with contextlib.suppress(ModelwireError):
+                version = await self._following.instead(model, version, ModelNotLoadable(found.trouble))
+                found = await self._check(version, patience)
         return self._told(model, version, found)
 
     async def all(self, *, attended: bool = False, patience: float = math.inf) -> list[Readiness]:
@@ -112,6 +117,9 @@ class ModelReadiness:
         await self._reloading.request(name)
         found = [await self._of_many(model, 0.0) for model in models]
         return [one for one in found if one is not None]
+
+    async def _check(self, version: Resolved, patience: float) -> Finding:
+        return await self._checkups.of(version.artifact_id, partial(self._rehearsal.begin, version), patience)
 
     async def _of_many(self, model: str, patience: float) -> Readiness | None:
         """None if it is gone by now."""

@@ -1,6 +1,7 @@
 """Which version predicts for each name in this process, when an alias moves to one that cannot be loaded here: the one before goes on."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
@@ -12,6 +13,12 @@ from . import store
 from .model import Reference, Resolved
 
 log = structlog.get_logger(__name__)
+
+# So many versions before are tried when one cannot be loaded.
+_MOST_TRIED = 3
+
+# Called with the name of an alias, what it leads to, and why that cannot be loaded.
+OnTrouble = Callable[[str, Resolved, ModelwireError], None]
 
 
 class Models(Protocol):
@@ -34,10 +41,10 @@ class Held(NamedTuple):
 
 
 class Succession:
-    """Loads what an alias was moved to before predictions go there, and holds on to the version before if that cannot be done.
+    """Loads what an alias was moved to before predictions go there, and holds on to a version before if that cannot be done.
 
-    Names are spelled `name@alias`. `on_held` is called for each alias that is held, and why; `on_change` when another version
-    predicts for some name from now on.
+    Names are spelled `name@alias`. `on_trouble` is called with a name, what it leads to and why that cannot be loaded; `on_change` when
+    another version predicts for some name from now on.
     """
 
     def __init__(self, database: Database, models: Models) -> None:
@@ -45,8 +52,10 @@ class Succession:
         self._models = models
         self._led: dict[str, Resolved] = {}
         self._held: dict[str, Held] = {}
+        # What can be loaded no more than any version before it.
+        self._hopeless: dict[str, Resolved] = {}
         self._loading: set[asyncio.Task[None]] = set()
-        self.on_held: Callable[[str, Held, ModelwireError], None] = lambda name, held, error: None
+        self.on_trouble: OnTrouble = lambda name, wanted, error: None
         self.on_change: Callable[[], None] = lambda: None
 
     def held(self, name: str) -> Held | None:
@@ -69,22 +78,30 @@ class Succession:
 
     async def take(self, name: str, *, anew: bool = False) -> Resolved:
         """Loads what an alias points to, so that it predicts from then on. With `anew` what failed before is tried again. Raises
-        ModelNotFound, and what loading raises; the version before goes on then if it is in memory."""
+        ModelNotFound, and what loading raises; a version before goes on then, if there is one that can."""
         found = await self._database.read(lambda tx: resolve(tx, Reference.parse(name)))
-        before = held.instead if (held := self._held.get(name)) else self._led.get(name)
-        in_use = before is not None and before.artifact_id in self._models
+        before = self._in_memory(name)
         if anew:
             self._models.retry(found.artifact_id)
         try:
             await self._models.get(found.artifact_id)
         except ModelwireError as error:
-            if before is not None and in_use and before != found:
-                self._hold(name, Held(found, before), error)
+            await self._fall_back(name, found, before, error)
             raise
         self._led[name] = found
+        self._hopeless.pop(name, None)
         if self._held.pop(name, None) is not None:
             self.on_change()
         return found
+
+    async def instead(self, name: str, wanted: Resolved, error: ModelwireError) -> Resolved:
+        """What predicts for an alias that points to what could not be loaded. Raises the error if nothing does."""
+        if self._hopeless.get(name) != wanted:
+            await self._fall_back(name, wanted, self._in_memory(name), error)
+        held = self._held.get(name)
+        if held is None or held.wanted != wanted:
+            raise error
+        return held.instead
 
     async def follow(self, models: Collection[str], within: float) -> None:
         """Loads what aliases of these models point to now, if what they pointed to is in memory, but waits no longer than so many
@@ -114,19 +131,42 @@ class Succession:
         except ModelwireError as error:
             log.debug("an alias leads to what cannot be loaded", model=name, error=error.message)
 
-    def _hold(self, name: str, held: Held, error: ModelwireError) -> None:
-        if self._held.get(name) == held:
-            return
-        log.warning(
-            "a version cannot be loaded; the one before goes on",
-            model=name,
-            version=held.wanted.version,
-            instead=held.instead.version,
-            error=error.message,
-        )
-        self._held[name] = held
-        self.on_change()
-        self.on_held(name, held, error)
+    def _in_memory(self, name: str) -> Resolved | None:
+        """What predicted for an alias until now, if it still can at once."""
+        before = held.instead if (held := self._held.get(name)) else self._led.get(name)
+        return before if before is not None and before.artifact_id in self._models else None
+
+    async def _fall_back(self, name: str, wanted: Resolved, before: Resolved | None, error: ModelwireError) -> None:
+        """Lets a version before go on, if there is one."""
+        instead = before if before not in (None, wanted) else await self._earlier(name, wanted)
+        if instead is None:
+            self._hopeless[name] = wanted
+            self._held.pop(name, None)
+        elif (held := Held(wanted, instead)) != self._held.get(name):
+            about = {"version": wanted.version, "instead": instead.version, "error": error.message}
+            log.warning("a version cannot be loaded; one before goes on", model=name, **about)
+            self._held[name] = held
+            self.on_change()
+        self.on_trouble(name, wanted, error)
+
+    async def _earlier(self, name: str, wanted: Resolved) -> Resolved | None:
+        """The last version that an alias pointed to before and that can be loaded."""
+        for version in await self._database.read(lambda tx: _earlier(tx, Reference.parse(name))):
+            with contextlib.suppress(ModelwireError):
+                if version != wanted:
+                    await self._models.get(version.artifact_id)
+                    return version
+        return None
+
+
+def _earlier(tx: Transaction, reference: Reference) -> list[Resolved]:
+    """Where an alias pointed before, the latest first."""
+    model = store.get(tx, reference.name)
+    if model is None:
+        return []
+    numbers = list(dict.fromkeys(reversed(store.history_of(tx, model, reference.alias))))
+    found = [store.get_version(tx, model, number) for number in numbers[:_MOST_TRIED]]
+    return [Resolved(one.artifact_id, f"{one.name}/{one.version}") for one in found if one]
 
 
 def resolve(tx: Transaction, reference: Reference) -> Resolved:

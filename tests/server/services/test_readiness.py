@@ -73,7 +73,8 @@ async def moved_elsewhere(edge: Any, version: int) -> None:
         store.lock(tx)
         model = store.get(tx, "weather")
         assert model is not None
-        store.point(tx, model, "production", version, [])
+        history = [*store.history_of(tx, model, "production"), *model.aliases.values()]
+        store.point(tx, model, "production", version, history)
         store.tell(tx, ModelEventKind.PROMOTED, "weather", version=version, alias="production")
 
     await edge.database.write(move)
@@ -89,7 +90,8 @@ async def predicted(edge: Any, model: str = "weather") -> tuple[str, float]:
 
 
 async def readiness(edge: Any, name: str = "weather") -> pb.ModelReadiness:
-    (found,) = (await edge.models.CheckModels(pb.CheckModelsRequest(name=name))).models
+    answer: pb.CheckModelsResponse = await edge.models.CheckModels(pb.CheckModelsRequest(name=name))
+    (found,) = answer.models
     return found
 
 
@@ -199,6 +201,37 @@ def test_the_version_before_goes_on_while_a_new_one_cannot_be_loaded_and_it_is_t
         found = await readiness(edge)
         assert (found.ready, found.version, found.message, found.failed_attempts) == (True, 2, "", 0)
         assert not (await edge.models.CheckModels(pb.CheckModelsRequest(attended=True))).models
+
+    run(scenario)
+
+
+def test_a_version_before_goes_on_after_a_restart_too(run: Any, tmp_path: Path) -> None:
+    async def scenario(edge: Any) -> None:
+        first = await edge.model(7)
+        await register(edge, first)
+        edge.domain.prediction.unload(first)
+        for _ in range(2):
+            await register(edge, await model_of_size(edge, tmp_path / "never"), alias="")
+        await moved_elsewhere(edge, 2)
+        await moved_elsewhere(edge, 3)
+        assert await predicted(edge) == ("weather/1", 7.0)
+        found = await readiness(edge)
+        assert (found.ready, found.version) == (True, 1)
+        assert found.message.startswith("weather/3 cannot be loaded:")
+
+    run(scenario)
+
+
+def test_readiness_finds_out_that_a_version_before_must_go_on(run: Any, tmp_path: Path) -> None:
+    async def scenario(edge: Any) -> None:
+        first = await edge.model(7)
+        await register(edge, first)
+        edge.domain.prediction.unload(first)
+        await register(edge, await model_of_size(edge, tmp_path / "never"), alias="")
+        await moved_elsewhere(edge, 2)
+        found = await readiness(edge)
+        assert (found.ready, found.version) == (True, 1)
+        assert await predicted(edge) == ("weather/1", 7.0)
 
     run(scenario)
 
