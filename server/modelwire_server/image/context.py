@@ -1,6 +1,7 @@
 """Writes the build context: the project, its pinned packages, a Containerfile, and a Makefile for both."""
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -125,5 +126,6 @@ def _words(order: Order, entries: Sequence[Entry]) -> dict[str, str]:
         "install": install,
         "test_packages": f"RUN pip install {' '.join(pytest)}" if has_tests else "",
         "tests": "\n".join([*checks, *(["RUN python -m pytest -q tests"] if has_tests else [])]),
+        "targets": shlex.join(order.targets),
         "command": ", ".join(json.dumps(target) for target in order.targets),
     }
