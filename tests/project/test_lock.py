@@ -55,5 +55,5 @@ def test_models_in_the_registry_of_the_tests_are_written_by_the_libraries_that_r
         {entry.name: str(entry.specifier) for entry in locked(root / name)}
         for name in ("requirements.lock", "tests/mlflow_registry/requirements.lock")
     )
-    libraries = ("cloudpickle", "mlflow-skinny", "onnx", "scikit-learn", "skops")
+    libraries = ("cloudpickle", "mlflow-skinny", "onnx", "onnxruntime", "scikit-learn", "skops")
     assert {name: written[name] for name in libraries} == {name: tested.get(name) for name in libraries}
