@@ -48,6 +48,8 @@ def _error(code: str, message: str, field: str | None = None) -> ValidationDiagn
 
 def _signatures(runner: Runner) -> list[ValidationDiagnostic]:
     expected = {"on_train": ("config", "data"), "on_predict": ("config", "model", "historic", "future")}
+    if runner.overrides("on_score"):
+        expected["on_score"] = ("config", "model", "data")
     findings = []
     for hook, arguments in expected.items():
         try:

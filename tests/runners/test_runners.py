@@ -201,3 +201,32 @@ def test_texts_are_transformed_too() -> None:
     )
     future = pa.table({"plan": ["pro", "basic"]})
     assert run_predict(runner, {}, None, future.slice(0, 0), future, None, RunContext()).column("plan").to_pylist() == [1, 0]
+
+
+class Scored(BaseModelRunner[BaseConfig]):
+    def on_train(self, config: BaseConfig, data: Any, geo: Any = None) -> Any:
+        return 3
+
+    def on_predict(self, config: BaseConfig, model: Any, historic: Any, future: Any, geo: Any = None) -> Any:
+        return future
+
+
+def test_a_class_may_say_how_good_its_models_are() -> None:
+    class Own(Scored):
+        async def on_score(self, config: BaseConfig, model: int, data: pa.Table) -> Any:
+            return {"rows": data.num_rows, "model": np.float32(model)}
+
+    assert not Scored().overrides("on_score")
+    assert Own().overrides("on_score")
+    assert run_score(Own(), {}, 3, pa.table({"a": [1, 2]}), RunContext()) == {"rows": 2.0, "model": 3.0}
+
+
+def test_a_hook_for_scores_that_cannot_be_called_is_told() -> None:
+    class Wrong(Scored):
+        def on_score(self, config: BaseConfig) -> Any:  # type: ignore[override]
+            return 1
+
+    (finding,) = check_runner(Wrong())
+    assert (finding.code, finding.field) == ("signature", "on_score")
+    with pytest.raises(TypeError, match="on_score is called with"):
+        FunctionalModelRunner(train, predict, on_score=lambda config: 1)
