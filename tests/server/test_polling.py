@@ -1,0 +1,60 @@
+"""How gRPC waits for the network."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+from modelwire_server.polling import CHOICE, VARIABLE
+
+
+def test_this_grpc_knows_the_choice_and_serves_with_it():
+    done = _run(
+        """
+        import asyncio, grpc
+        from modelwire_server.polling import choose_polling
+
+        async def echo(request, context):
+            return request
+
+        async def main():
+            choose_polling()
+            server = grpc.aio.server()
+            handlers = {"Call": grpc.unary_unary_rpc_method_handler(echo)}
+            server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("Echo", handlers)])
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                print((await channel.unary_unary("/Echo/Call")(b"hello")).decode())
+            await server.stop(None)
+
+        asyncio.run(main())
+        """
+    )
+    # gRPC names on standard error what it has never heard of.
+    assert (done.stdout, done.stderr, done.returncode) == ("hello\n", "", 0)
+
+
+def test_an_own_choice_is_kept():
+    choose = f"""
+        import os
+        from modelwire_server.polling import choose_polling
+
+        choose_polling()
+        print(os.environ["{VARIABLE}"])
+        """
+    assert _run(choose).stdout == f"{CHOICE}\n"
+    assert _run(choose, {VARIABLE: "fuse_filters"}).stdout == "fuse_filters\n"
+
+
+def _run(code: str, variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "GRPC_VERBOSITY": "ERROR"}
+    environment.pop(VARIABLE, None)
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**environment, **(variables or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
