@@ -233,7 +233,7 @@ def predictor_of(ground: Ground) -> Predictor:
 
 
 def capacity_of(ground: Ground) -> Capacity:
-    runners = ground.runners.all()
+    runners = ground.runners.working()
     return Capacity(
         slots=ground.settings.max_jobs,
         policies={runner.info.id: runner.retry for runner in runners},

@@ -48,6 +48,10 @@ class RunnerRegistry:
     def all(self) -> list[Runner]:
         return list(self._runners.values())
 
+    def working(self) -> list[Runner]:
+        """All whose jobs are done here: those that are named, and the built-in one."""
+        return list({LIBRARY_RUNNER.info.id: LIBRARY_RUNNER, **self._runners}.values())
+
     def get(self, runner_id: str = "") -> Runner:
         """The runner that a caller names; empty means the default. Raises RunnerNotFound."""
         if not runner_id:
