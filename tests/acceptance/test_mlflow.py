@@ -28,6 +28,9 @@ from serving import ServerProcess
 
 from modelwire import Client, InvalidArgument, NotFound, PermissionDenied, Unavailable
 
+# MLflow takes long to start on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
 # The models that tests have for themselves on the server that they share, by the way in which it follows them.
 ON_REQUEST = ("early", "d2", "d5", "d6", "d7", "d8", "d12", "d18", "graph", *OUTSIDE)
 ALWAYS = ("d11", "d19", "scenario", "rolled-back", "gated")

@@ -9,6 +9,7 @@ from modelwire_runners.frames import Frame
 from ..errors import ModelNotLoadable
 from .estimators import EstimatorModel, is_estimator
 from .graphs import GraphModel, is_session
+from .python_functions import PythonFunction, is_python_function
 
 RUNNER_ID = "imported"
 
@@ -36,7 +37,7 @@ class LibraryRunner(BaseModelRunner[BaseConfig]):
     info = RunnerInfo(
         id=RUNNER_ID,
         display_name="Models of common libraries",
-        description="Predicts with models that were imported: estimators of scikit-learn, and graphs of ONNX.",
+        description="Predicts with models that were imported: estimators of scikit-learn, graphs of ONNX, functions of MLflow.",
     )
     hierarchy = ArtifactHierarchy()
     independent_rows = True
@@ -45,6 +46,8 @@ class LibraryRunner(BaseModelRunner[BaseConfig]):
     def on_load(self, config: BaseConfig, content: Any) -> LibraryModel:
         if is_session(content):
             return GraphModel(content)
+        if is_python_function(content):
+            return PythonFunction(content)
         if is_estimator(content):
             return EstimatorModel(content)
         if isinstance(content, dict):
