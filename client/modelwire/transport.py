@@ -40,7 +40,7 @@ CONTRACT = (
     runner_service_pb2,
     train_service_pb2,
 )
-SAFE_TO_REPEAT = ("Get", "List", "Expand", "Validate", "Generate", "Predict", "CancelJob")
+SAFE_TO_REPEAT = ("Get", "List", "Expand", "Validate", "Generate", "Predict", "Score", "Check", "Reload", "CancelJob")
 
 
 @dataclass(frozen=True, kw_only=True)
