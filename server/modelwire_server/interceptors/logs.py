@@ -21,6 +21,7 @@ _FAILURES_PER_SECOND = 20
 _NAME = "modelwire_server.calls"
 
 log = structlog.get_logger(_NAME)
+_logger = logging.getLogger(_NAME)
 
 
 def log_calls(method: Method, act: Act) -> Act:
@@ -43,7 +44,7 @@ def log_calls(method: Method, act: Act) -> Act:
             code = code_of(context, failure)
             is_told = not quiet if failures is None else code != OK and failures.has_room(began)
             level = logging.INFO if is_told else logging.DEBUG
-            if is_told or logging.getLogger(_NAME).isEnabledFor(level):
+            if is_told or _logger.isEnabledFor(level):
                 more = failures.left_out() if is_told and failures else {}
                 duration = round((time.perf_counter() - began) * 1000, 2)
                 log.log(level, "call", method=method.path, code=code, duration_ms=duration, peer=context.peer(), **more)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from ..errors import FieldViolation, InvalidField
@@ -115,6 +116,7 @@ class Reference:
     alias: str = ""
 
     @classmethod
+    @lru_cache(maxsize=1024)  # predictions name the same few models again and again
     def parse(cls, text: str, field: str = "model") -> "Reference":
         """Reads `ID`, `name`, `name/3` and `name@alias`. Raises InvalidField."""
         if ULID.fullmatch(text.upper()):
