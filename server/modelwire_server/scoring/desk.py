@@ -1,7 +1,7 @@
 """Scores models on rows that callers send."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
@@ -88,7 +88,11 @@ class ScoreDesk:
         """What the model says of the rows, without being told what is right."""
         hidden = {target, *model.runner.target_columns}
         inputs = rows.select([name for name in rows.column_names if name not in hidden])
-        predicted = await self._prediction.predict(PredictOrder(model=model.artifact_id, future=inputs))
+        try:
+            predicted = await self._prediction.predict(PredictOrder(model=model.artifact_id, future=inputs))
+        except InvalidField as error:
+            error.violations = tuple(map(_of_data, error.violations))
+            raise
         if predicted.table.num_rows != rows.num_rows:
             message = f"{predicted.table.num_rows} predictions for {rows.num_rows} rows cannot be compared"
             raise InvalidPrediction(message, rule="row_count")
@@ -158,6 +162,12 @@ def _gaps(column: pa.ChunkedArray) -> int:
     if pa.types.is_floating(column.type):
         return len(column) - int(pc.sum(pc.fill_null(pc.is_finite(column), False)).as_py() or 0)
     return int(column.null_count)
+
+
+def _of_data(violation: FieldViolation) -> FieldViolation:
+    """What is said of the rows to predict for, as said of those that the caller sent."""
+    frame, dot, column = violation.field.partition(".")
+    return replace(violation, field=f"data{dot}{column}") if frame == "future" else violation
 
 
 def _wrong(field: str, text: str) -> InvalidField:

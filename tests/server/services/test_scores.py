@@ -95,7 +95,7 @@ def test_scores_of_the_runners_own(run: Any, refusal: Any) -> None:
         ({"data": arrow(x=[1], y=pa.array([None], "f8"))}, "INVALID_ARGUMENT", "INVALID_FIELD", ["data"]),
         ({"data": arrow(x=[1], y=[[1]])}, "INVALID_ARGUMENT", "INVALID_FIELD", ["data"]),
         ({"prediction": "sample_1"}, "INVALID_ARGUMENT", "INVALID_FIELD", ["prediction"]),
-        ({"data": arrow(y=[1])}, "INVALID_ARGUMENT", "MISSING_COLUMNS", ["future"]),
+        ({"data": arrow(y=[1])}, "INVALID_ARGUMENT", "MISSING_COLUMNS", ["data"]),
         ({"data": arrow(x=[1], y=[1], fail=[1])}, "INTERNAL", "RUNNER_FAILED", []),
         ({"data": arrow(x=[1, None], y=[1, 2])}, "INTERNAL", "INVALID_PREDICTION", []),
     ],

@@ -74,7 +74,7 @@ async def examples_of(calls: Calls, runner: pb.GetRunnerResponse) -> dict[str, A
         "UpdateModelVersion": {"description": "an example", "stage": "staging"},
         "PromoteModel": {"version": str(named[0].latest_version) if named else "1", "alias": "production", "dry_run": True},
         "RollbackModel": {"alias": "production"},
-        "ScoreModel": {"model": model_id, "data": train.get("data"), "target": _target(train, predict)},
+        "ScoreModel": {"model": model_id, "data": _with_truth(predict.get("future", {})), "target": _TRUTH},
         "PredictSingle": single,
         "PredictSingles": [single],
         "CancelJob": {"message": "not needed any more"},
@@ -101,10 +101,13 @@ def _first_row(frame: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(columns, rows[0], strict=True)) if rows else {}
 
 
-def _target(train: dict[str, Any], predict: dict[str, Any]) -> str:
-    """A column that only trainings have, if there is one."""
-    columns, known = train.get("data", {}).get("columns", ()), predict.get("future", {}).get("columns", ())
-    return next((name for name in columns if name not in known), columns[-1] if columns else "")
+_TRUTH = "observed"
+
+
+def _with_truth(frame: dict[str, Any]) -> dict[str, Any]:
+    """The frame with a further column: what came true."""
+    rows = [[*row, place] for place, row in enumerate(frame.get("data", ()), 1)]
+    return {"columns": [*frame.get("columns", ()), _TRUTH], "data": rows}
 
 
 def example_of(schema: dict[str, Any]) -> dict[str, Any]:
