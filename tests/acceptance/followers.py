@@ -3,10 +3,13 @@
 import json
 import os
 import pickle
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from mlflow_server import MLflowServer
 from serving import ServerProcess
 
 # The client of MLflow takes seconds to be imported, more on a busy machine.
-PATIENCE = 60
+PATIENCE = 90
 RELOAD_RECEIVED, NOT_AVAILABLE, LOADED = "model reload request received", "model is not available", "model is loaded"
 FEATURES = 300
 
@@ -86,6 +89,26 @@ def linear_graph() -> bytes:
     model.coef_, model.intercept_, model.n_features_in_ = np.ones(FEATURES), 0.0, FEATURES
     content: bytes = to_onnx(model, np.zeros((1, FEATURES), dtype=np.float32)).SerializeToString()
     return content
+
+
+@contextmanager
+def empty_registry(port: int) -> Iterator[None]:
+    """Answers as MLflow does that has no models."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - as the library has it
+            content = json.dumps({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Registered Model not found"}).encode()
+            self.send_response(404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
 
 
 class Canary:

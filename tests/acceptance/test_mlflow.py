@@ -18,6 +18,7 @@ from followers import (
     RELOAD_RECEIVED,
     Follower,
     champion,
+    empty_registry,
     linear_graph,
     register_harm,
     until,
@@ -312,14 +313,18 @@ def test_d21_reload_reaches_all_workers_and_servers(
     until(second.predicts(3))
 
 
-def test_a_registry_that_does_not_answer_is_asked_again(start: Callable[..., Follower]) -> None:
-    model = start("nowhere", watch="always", mlflow_url=f"http://127.0.0.1:{free_port()}")
+def test_a_registry_that_does_not_answer_at_the_start_is_asked_again(start: Callable[..., Follower]) -> None:
+    """Until it does: what it says then is that there is no such model."""
+    port = free_port()
+    model = start("nowhere", mlflow_url=f"http://127.0.0.1:{port}")
     until(model.has_warned())
     assert "MLflow does not answer" in model.log(NOT_AVAILABLE)[0]["why"]
     assert model.rest("/livez")[0] == 200
     with Client(model.process.target) as client, pytest.raises(Unavailable) as refused:
         client.registry.import_model("other", uri="mlflow:nowhere@champion")
     assert refused.value.reason == "SOURCE_UNAVAILABLE"
+    with empty_registry(port):
+        until(lambda: "not found" in model.log(NOT_AVAILABLE)[-1]["why"])
 
 
 def test_a_rollback_here_holds_until_the_registry_has_another_version(
@@ -360,7 +365,7 @@ def test_a_model_of_onnx_predicts(mlflow: MLflowServer, followed: Callable[[str]
     with Client(model.process.target) as client:
         version = client.registry.version("graph", "production")
         assert version.format == "onnx"
-        predicted = client.predict("graph", {name: [1.0, 2.0] for name in version.features})
+        predicted = client.predict("graph", {f"x{number}": [1.0, 2.0] for number in range(FEATURES)})
     assert [round(value) for value in predicted.column(predicted.column_names[-1]).to_pylist()] == [FEATURES, 2 * FEATURES]
 
 

@@ -28,8 +28,8 @@ _PASSING = (ModelNotFound, SourceUnavailable, StorageUnavailable, Exhausted, Shu
 
 
 class Follower:
-    """Looks what a model is elsewhere, and makes it a version here: at the start, when somebody asks for a reload until one is loaded, and
-    again and again if the rules say so. Of all servers on a database one does."""
+    """Looks what a model is elsewhere, and makes it a version here: at the start, until the other registry has answered; when somebody
+    asks for a reload, until a model is loaded; and again and again if the rules say so. Of all servers on a database one does."""
 
     def __init__(
         self,
@@ -54,6 +54,8 @@ class Follower:
         self._stop_hearing: Callable[[], None] = lambda: None
         # Whether a request waits for a model to be loaded.
         self._unanswered = False
+        # Whether the other registry has not answered the last time.
+        self._is_out_of_reach = False
         # The last version that was looked at, unless the same may fare better the next time, and why it does not serve.
         self._seen: Found | None = None
         self._trouble = ""
@@ -103,7 +105,7 @@ class Follower:
 
     async def _wait(self) -> None:
         """Until the next look."""
-        looks_again = self._unanswered or self._rules.watch is Watch.ALWAYS
+        looks_again = self._unanswered or self._is_out_of_reach or self._rules.watch is Watch.ALWAYS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._rules.seconds if looks_again else None):
                 await self._asked.wait()
@@ -119,7 +121,9 @@ class Follower:
             if found != self._seen:
                 self._seen = found
                 await self._serve(found)
+            self._is_out_of_reach = False
         except ModelwireError as error:
+            self._is_out_of_reach = isinstance(error, SourceUnavailable)
             if isinstance(error, _PASSING):
                 self._seen = None
             self._tell(error.message)

@@ -161,7 +161,10 @@ def _in_one_file(path: Path) -> None:
         import onnx
     except ModuleNotFoundError:
         return
-    path.write_bytes(onnx.load(path).SerializeToString())
+    try:
+        path.write_bytes(onnx.load(path).SerializeToString())
+    except Exception as error:
+        raise Failure(REFUSED, f"{path.name} is no ONNX model: {error}") from error
 
 
 def _signature(description: Mapping[str, Any]) -> dict[str, Any]:
