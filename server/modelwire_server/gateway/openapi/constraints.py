@@ -9,6 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from modelwire.v1 import model_service_pb2
 
+from ...formats.model import IMPORTED
 from ...registry.gate import DEMANDABLE
 from ...rules import MOST_TAGS
 from ...services.checks import HIGHEST_PRIORITY, LONGEST_MESSAGE, LONGEST_REQUEST_ID, LONGEST_TEXT, MEDIA_TYPE
@@ -88,6 +89,9 @@ ASKED: dict[str, Schema] = {
     "modelwire.v1.RegisterModelVersionRequest.algorithm": _TEXT,
     "modelwire.v1.RegisterModelVersionRequest.target": _TEXT,
     "modelwire.v1.RegisterModelVersionRequest.framework": _TEXT,
+    "modelwire.v1.ImportHeader.description": _DESCRIPTION,
+    **{f"modelwire.v1.ImportHeader.{name}": _TEXT for name in ("algorithm", "target", "framework", "runner_id")},
+    "modelwire.v1.ImportHeader.format": {"enum": ["", *IMPORTED]},
     "modelwire.v1.PromotionGate.metrics": {"maxProperties": MOST_METRICS},
     "modelwire.v1.PromotionGate.required": {"items": {"type": "string", "enum": list(DEMANDABLE)}},
     "modelwire.v1.GoldenRows.dataset_id": _OPTIONAL_ID,
@@ -108,7 +112,7 @@ ASKED |= {
     f"{message.full_name}.{field}": rule
     for message in model_service_pb2.DESCRIPTOR.message_types_by_name.values()
     for field, rule in _POINTERS.items()
-    if message.name.endswith("Request") and field in message.fields_by_name
+    if message.name.endswith(("Request", "ImportHeader")) and field in message.fields_by_name
 }
 ASKED["modelwire.v1.PromoteModelRequest.version"] = {
     "anyOf": [{"type": "string"} | _POINTERS["version"], {"type": "integer", "minimum": 1, "maximum": 999_999_999}]

@@ -32,6 +32,9 @@ _BY_OPERATION = {
     "DownloadArtifact": "Sends the content of an artifact. Resume a broken download with `offset`.",
     "UploadArtifact": "Stores an artifact with content of any type and size: the body is the content, all else stands in the query. "
     "Nothing is stored unless the body comes whole and the digest, if given, fits.",
+    "ImportModel": "Makes the next version of a name from a model that was made elsewhere: the body is the file, all else stands in the "
+    "query. A body that is a JSON object says it all, with a `uri` in the place of the file. Files that can run code when they are read "
+    "need a `grant`, which is recorded, and a server that allows it.",
 }
 
 
