@@ -87,7 +87,7 @@ class Attendance:
             # It finds out itself.
             return
         care = self._cares[model] = Care(model=model, at_once=False)
-        _note_failure(care, wanted.artifact_id, error)
+        self._failed(care, wanted.artifact_id, error)
         self._begin(model)
 
     def _begin(self, model: str) -> None:
@@ -115,7 +115,7 @@ class Attendance:
         except ModelNotFound as error:
             self._missing(care, error)
         except ModelwireError as error:
-            _note_failure(care, await self._target(care), error)
+            self._failed(care, await self._target(care), error)
         else:
             self._loaded(care, found)
 
@@ -123,6 +123,11 @@ class Attendance:
         if care.expected:
             log.warning("model is not available", model=care.model, why=error.message)
         care.message, care.failed_attempts, care.next_attempt_at, care.tried, care.pause = error.message, 0, None, "", 0.0
+
+    def _failed(self, care: Care, tried: str, error: ModelwireError) -> None:
+        seconds = _note_failure(care, tried, error)
+        what = "a newer version of a model" if self.held(care.model) else "model"
+        log.warning(f"{what} is not available", model=care.model, why=error.message, again_in=round(seconds, 1))
 
     def _loaded(self, care: Care, found: Resolved) -> None:
         if care.tried != found.artifact_id or care.failed_attempts:
@@ -153,11 +158,11 @@ class Attendance:
         return found.artifact_id if found else ""
 
 
-def _note_failure(care: Care, tried: str, error: ModelwireError) -> None:
-    """What could not be loaded is tried again after a pause, and after a longer one each time."""
+def _note_failure(care: Care, tried: str, error: ModelwireError) -> float:
+    """What could not be loaded is tried again after a pause, and after a longer one each time; returns the seconds."""
     again = care.pause > 0 and care.tried == tried
     care.pause = min(2 * care.pause, LONGEST_PAUSE_SECONDS) if again else FIRST_PAUSE_SECONDS
     seconds = care.pause * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, hides nothing
     care.failed_attempts = care.failed_attempts + 1 if again else 1
     care.message, care.tried, care.next_attempt_at = error.message, tried, now() + timedelta(seconds=seconds)
-    log.warning("model is not available", model=care.model, why=error.message, again_in=round(seconds, 1))
+    return seconds
