@@ -98,8 +98,8 @@ lock: ## all lock files anew (needs uv); UPGRADE=--upgrade for newer versions
 	uv pip compile pyproject.toml $(IMAGE) $(LOCK) --constraint requirements.lock --output-file requirements-server.lock
 	uv pip compile protos/requirements.in $(LOCK) --output-file protos/requirements.lock
 	uv pip compile tests/mlflow_registry/requirements.in $(LOCK) --output-file tests/mlflow_registry/requirements.lock
-# What the image is made of: the server, buckets, the example's library, and the build backend.
-IMAGE = --extra server --extra objects --extra examples --extra build
+# What the image is made of: the server, buckets, models from elsewhere, the library of the example, and the build backend.
+IMAGE = --extra server --extra objects --extra imports --extra mlflow --extra examples --extra build
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--python $$($(PYTHON) -c 'import sys; print(sys.executable)') $(UPGRADE)
 

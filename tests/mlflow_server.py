@@ -16,6 +16,7 @@ from typing import Any
 from postgres import free_port
 
 ENVIRONMENT = Path(__file__).parents[1] / ".venv-mlflow"
+PYTHON = ENVIRONMENT / "bin" / "python"
 _TRAINER = Path(__file__).parent / "mlflow_registry" / "trainer.py"
 _START_SECONDS = 120
 
@@ -32,6 +33,16 @@ class MLflowServer:
         """What was asked of the server about a model, by whomever: its access log."""
         about = (f"name={name}&", f"name={name} ", urllib.parse.quote(f"name='{name}'"), f"%27{name}%27")
         return [line for line in self._log.read_text().splitlines() if any(words in line for words in about)]
+
+    @contextmanager
+    def program(self, *command: str | Path) -> "Iterator[subprocess.Popen[str]]":
+        """A program that somebody wrote who uses MLflow."""
+        variables = {**_variables(), "MLFLOW_TRACKING_URI": self.url}
+        with subprocess.Popen([PYTHON, *command], stdout=subprocess.PIPE, env=variables, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def __getattr__(self, do: str) -> Any:
         return lambda **arguments: self._order(do, **arguments)
@@ -82,7 +93,7 @@ def _running(url: str, folder: Path, log: Path) -> Iterator[None]:
 
 @contextmanager
 def _training(url: str, folder: Path) -> "Iterator[subprocess.Popen[str]]":
-    command = [str(ENVIRONMENT / "bin" / "python"), str(_TRAINER)]
+    command = [str(PYTHON), str(_TRAINER)]
     variables = {**_variables(), "MLFLOW_TRACKING_URI": url}
     with (
         Path(folder, "trainer.log").open("wb") as log,

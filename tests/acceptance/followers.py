@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import threading
 import time
 import urllib.error
@@ -79,6 +80,13 @@ def champion(mlflow: MLflowServer, name: str, value: float, **more: Any) -> None
     mlflow.set_alias(name=name, alias="champion", version=mlflow.train(name=name, value=value, **more))
 
 
+def commands_of(page: Path, begin: str, end: str) -> list[str]:
+    """The commands between two headings."""
+    part = page.read_text().partition(f"\n{begin}\n")[2].partition(f"\n{end}")[0]
+    found = re.findall(r"^```bash\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
+    return [line for block in found for line in block.splitlines()]
+
+
 def linear_graph() -> bytes:
     """Adds the features up, with weights that are large enough for MLflow to put them into a file of their own."""
     import numpy as np
@@ -96,7 +104,7 @@ def empty_registry(port: int) -> Iterator[None]:
     """Answers as MLflow does that has no models."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - as the library has it
+        def do_GET(self) -> None:
             content = json.dumps({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Registered Model not found"}).encode()
             self.send_response(404)
             self.send_header("Content-Length", str(len(content)))

@@ -2,6 +2,10 @@
 
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,14 +22,15 @@ from followers import (
     RELOAD_RECEIVED,
     Follower,
     champion,
+    commands_of,
     empty_registry,
     linear_graph,
     register_harm,
     until,
 )
-from mlflow_server import MLflowServer, is_installed, mlflow_server
+from mlflow_server import PYTHON, MLflowServer, is_installed, mlflow_server
 from postgres import free_port
-from serving import ServerProcess
+from serving import EXAMPLES, ServerProcess
 
 from modelwire import Client, InvalidArgument, NotFound, PermissionDenied, Unavailable
 
@@ -33,8 +38,9 @@ from modelwire import Client, InvalidArgument, NotFound, PermissionDenied, Unava
 pytestmark = pytest.mark.timeout(300)
 
 # The models that tests have for themselves on the server that they share, by the way in which it follows them.
+DOCS, EXAMPLE = EXAMPLES.parent / "docs", EXAMPLES / "mlflow_reload"
 ON_REQUEST = ("early", "d2", "d5", "d6", "d7", "d8", "d12", "d18", "graph", *OUTSIDE)
-ALWAYS = ("d11", "d19", "scenario", "rolled-back", "gated")
+ALWAYS = ("Cases", "d11", "d19", "scenario", "rolled-back", "gated")
 WARNING = ("warning", NOT_AVAILABLE)
 
 
@@ -248,6 +254,43 @@ def test_d13_shutdown_cancels_the_watcher(start: Callable[..., Follower]) -> Non
     assert not any(client.is_running() for client in clients)
     said = model.process.output()
     assert not any(words in said for words in ("Task was destroyed", "Traceback", "Unknown child process"))
+
+
+def test_d15_training_starts_when_data_arrive_and_uploads_the_model(
+    mlflow: MLflowServer, followed: Callable[[str], Follower], tmp_path: Path
+) -> None:
+    """The training program of the example waits for files; what it makes of one is a new version in the registry, and serves."""
+    model, incoming = followed("Cases"), tmp_path / "incoming"
+    incoming.mkdir()
+    options = ("--model", "Cases", "--target", "disease_cases", "--alias", "champion")
+    with mlflow.program(EXAMPLE / "training.py", incoming, *options) as training:
+        for version in (1, 2):
+            shutil.copy(EXAMPLES / "monthly_cases" / "seen.csv", tmp_path / "data")
+            (tmp_path / "data").replace(incoming / f"{version}.csv")
+            assert training.stdout.readline() == f"Cases/{version} is trained on {version}.csv\n"
+            until(lambda version=version: [line["model"] for line in model.log(LOADED)][-1:] == [f"Cases/{version}"])
+    status, answer = model.rest("/predict", {"model_id": "Cases", "features": {"rainfall": 120.0, "mean_temperature": 24.5}})
+    assert (status, answer["model_version"]) == (200, "2")
+    assert 0 < answer["prediction"] < 1000
+
+
+def test_d16_runs_without_docker_by_the_plain_commands_of_the_page(mlflow: MLflowServer, tmp_path: Path) -> None:
+    """All but the one that starts MLflow, which runs already, on another port."""
+    ports = {"5001": mlflow.url.rpartition(":")[2], "5002": str(free_port())}
+    registry, serve, export, train, predict = (
+        re.sub("500[12]", lambda found: ports[found[0]], line) for line in commands_of(DOCS / "mlflow.md", "## Start", "## Which")
+    )
+    assert registry.startswith("mlflow server")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    run = {"cwd": EXAMPLES.parent, "text": True, "env": {**os.environ, "PATH": path}}
+    serve = f"exec env MODELWIRE_DATA_DIR={tmp_path} {serve} --grpc-port 0"
+    with subprocess.Popen(["bash", "-c", serve], stdout=subprocess.PIPE, **run) as server:
+        trained = subprocess.run(
+            ["bash", "-c", f"{export}\n{train.replace('python', str(PYTHON), 1)}"], check=True, capture_output=True, **run
+        )
+        assert "is trained on seen.csv" in trained.stdout
+        until(lambda: "prediction" in subprocess.run(["bash", "-c", predict], capture_output=True, check=False, **run).stdout)
+        server.terminate()
 
 
 def test_d17_runs_on_chosen_ports_under_a_supervisor_with_a_timeout_of_120_seconds(
