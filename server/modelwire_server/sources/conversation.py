@@ -59,6 +59,11 @@ class Conversation:
             raise Failure(found["error"], found["message"])
         return dict(found["answer"])
 
+    @property
+    def pid(self) -> int | None:
+        """The process that asks, if there is one now."""
+        return None if self._process is None else self._process.pid
+
     async def close(self) -> None:
         """Ends the process, whatever it is doing."""
         self._end()
