@@ -285,7 +285,7 @@ def test_only_calls_that_may_be_made_twice_are_retried_by_grpc() -> None:
         *("ConfigService.LinkArtifact", "ConfigService.UnlinkArtifact", "JobService.DeleteJob"),
         *("TrainService.TrainStream", "PredictService.PredictStream", "PredictService.SubmitPredictionStream"),
         *(f"ModelService.{name}" for name in ("DeleteModel", "DeleteModelVersion", "DeleteModelAlias")),
-        *(f"ModelService.{name}" for name in ("PromoteModel", "RollbackModel", "WatchModels")),
+        *(f"ModelService.{name}" for name in ("ImportModel", "PromoteModel", "RollbackModel", "WatchModels")),
         *("JobService.WatchJob", "ArtifactService.DownloadArtifact", "ArtifactService.UploadArtifact"),
     }
 

@@ -28,6 +28,7 @@ def test_the_public_names() -> None:
         *("Event", "StateEvent", "StageEvent", "ProgressEvent", "LogEvent", "MetricEvent", "ArtifactEvent"),
         *("ArtifactInput", "ArtifactNode", "Diagnostic", "HealthStatus", "JobStatus", "ModelMetadata", "RunInfo", "Runner"),
         *("RunnerInfo", "SampleData", "Validation", "FieldViolation", "__version__"),
+        *("ModelReadiness", "ModelScores", "PredictorInfo", "PredictOutcome", "Readiness"),
         *("RegisteredModel", "ModelVersion", "ModelEvent", "PromotionGate", "MetricBounds", "GoldenRows", "GateFinding"),
         *("ModelwireError", "AlreadyExists", "Canceled", "DataLoss", "DeadlineExceeded", "FailedPrecondition", "Internal"),
         *("InvalidArgument", "JobCanceled", "JobFailed", "NotFound", "PermissionDenied", "ResourceExhausted"),
