@@ -67,10 +67,11 @@ def trained(client: Client, value: float) -> Model:
     return model
 
 
-def get(server: ServerProcess, path: str) -> tuple[int, Any]:
-    """From a worker by chance."""
+def get(server: ServerProcess, path: str, body: Any = None) -> tuple[int, Any]:
+    """From a worker by chance; what has a body is posted."""
+    content = json.dumps(body).encode() if body else None
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}{path}", content, timeout=30) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -158,6 +159,12 @@ def test_servers_start_without_the_model_that_they_are_to_serve(servers: list[Se
         assert get(server, "/health/ready/?model=weather")[0] == 503
         status, health = get(server, "/health")
         assert (status, health["status"], health["ready"]) == (200, "degraded", {"weather@production": False})
+        future = {"columns": ["x"], "data": [[1.0]]}
+        status, problem = get(server, "/api/v1/ml/$predict-now", {"model": "weather", "future": future})
+        assert (status, problem["reason"]) == (503, "MODEL_NOT_READY")
+        tensor = {"name": "x", "shape": [1], "datatype": "FP64", "data": [1.0]}
+        assert get(server, "/v2/models/weather/infer", {"inputs": [tensor]})[0] == 503
+        assert get(server, "/v2/models/weather/ready") == (503, {"name": "weather", "ready": False})
         status, problem = get(server, "/reload")
         assert (status, problem["models"]) == (200, {"weather@production": False})
         assert get(server, "/reload?model=none")[0] == 400
@@ -175,6 +182,7 @@ def test_servers_start_without_the_model_that_they_are_to_serve(servers: list[Se
         assert {get(server, "/readyz") for _ in range(10)} == {(200, "READY")}
         assert get(server, "/health/ready/?model=weather@production") == (200, "READY")
         assert get(server, "/health")[1]["status"] == "healthy"
+        assert get(server, "/v2/models/weather/ready")[0] == 200
 
 
 def test_the_version_before_goes_on_where_the_new_one_is_broken_and_a_reload_reaches_all(

@@ -160,3 +160,10 @@ def test_what_an_orchestrator_sets_counts_where_nothing_else_does(monkeypatch: p
 def test_an_orchestrator_is_called_by_http() -> None:
     with pytest.raises(SettingsError, match="orchestrator_url is 'ftp://x'"):
         Settings.load(orchestrator_url="ftp://x")
+
+
+def test_expected_models_are_named_by_an_alias() -> None:
+    assert Settings(expected_models="cases, wine@staging, cases@production").expected_models == ["cases@production", "wine@staging"]
+    for wrong in ("cases/3", "no name", "01J8Z6N4RS0QGJ9E2T3W5X7Y9A"):
+        with pytest.raises(SettingsError, match="expected_models"):
+            Settings.load(expected_models=[wrong])

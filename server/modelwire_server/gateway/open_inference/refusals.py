@@ -11,7 +11,7 @@ from starlette.responses import Response
 from ...interceptors.errors import status_of
 from ..calls import CallFailed
 from ..exchange import JSON
-from ..problems import CLIENT_GONE, Problem
+from ..problems import CLIENT_GONE, Problem, reason_of
 from ..rendering import to_json
 
 _Code = grpc.StatusCode
@@ -54,11 +54,16 @@ def refusing(endpoint: Endpoint) -> Endpoint:
         except Problem as error:
             return refusal(error.detail, error.status, error.headers)
         except CallFailed as error:
-            return refusal(error.message, STATUSES.get(error.code, 500), _when_to_retry(error))
+            return refusal(error.message, _status(error), _when_to_retry(error))
         except Exception as error:
             return refusal(status_of(error).message, 500)  # status_of() logs it
 
     return answered
+
+
+def _status(error: CallFailed) -> int:
+    """What is not there yet is not the caller's mistake."""
+    return 503 if reason_of(error)[0] == "MODEL_NOT_READY" else STATUSES.get(error.code, 500)
 
 
 def refusal(message: str, status: int, headers: dict[str, str] | None = None) -> Response:

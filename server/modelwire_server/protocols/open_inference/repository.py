@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ...artifacts.model import MODEL_TYPE, Artifact
 from ...artifacts.tree import ArtifactTree
-from ...errors import InvalidField, ModelNotFound
+from ...errors import InvalidField, ModelNotFound, ModelNotReady
 from ...inference.models import LoadedModel, find_model
 from ...paging import LARGEST_SIZE, Page, PageRequest, read_token
 from ...prediction import Prediction
@@ -79,7 +79,11 @@ class Repository:
 
     async def is_ready(self, name: str, version: str) -> bool:
         """Raises ModelNotFound, NotAModel, UntrustedContent."""
-        return self._state((await self.artifact(await self.named(name, version))).id) == READY
+        try:
+            named = await self.named(name, version)
+        except ModelNotReady:
+            return False
+        return self._state((await self.artifact(named)).id) == READY
 
     async def unload(self, name: str) -> None:
         """Drops the model from memory, if it is there. Raises ModelNotFound, NotAModel, UntrustedContent."""
