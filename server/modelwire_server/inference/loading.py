@@ -186,7 +186,8 @@ class ModelLoader:
         if Format.of_content(artifact.content_type) is None:
             raise ModelNotLoadable(f"model {artifact.id} has content of type {artifact.content_type}", artifact=artifact.id)
         try:
-            if (origin := origin_of(artifact)) in (Origin.IMPORTED, Origin.GRANTED):
+            origin = origin_of(artifact)
+            if origin is Origin.IMPORTED or origin is Origin.GRANTED:
                 return {RUNNER: await self._imported(wanted, origin)}
             original = await asyncio.to_thread(load_model, await self._blobs.local_path(blob.digest), blob)
             stand_in = await self._compiled(wanted, original)

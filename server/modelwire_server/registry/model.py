@@ -58,8 +58,8 @@ class RegisteredModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of a version when it is registered, and never changes. `trained_at` is an ISO 8601 time, or empty. `source` is empty for
-    what was trained here; `grant` is why content that can run code was read all the same."""
+    """What is known of a version when it is registered, and never changes. `trained_at` is an ISO 8601 time, or empty. `source` is empty
+    for what was trained here; `grant` is why content that can run code was read all the same."""
 
     runner_id: str = ""
     algorithm: str = ""
