@@ -5,12 +5,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-# What models are written in; WORKSPACE is a list of files that are blobs of their own (see workspace.py), downloaded as a zip.
-from ..formats.model import PICKLE as PICKLE
-from ..formats.model import WORKSPACE as WORKSPACE
+from ..formats import model as formats
 
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 JSON = "application/json"
+PICKLE = formats.PICKLE
+# A list of files that are blobs of their own (see workspace.py); downloaded as a zip.
+WORKSPACE = formats.WORKSPACE
 
 MODEL_TYPE = "ml_training"
 TRAINING_WORKSPACE_TYPE = "ml_training_workspace"
