@@ -39,6 +39,8 @@ from .receiving import Bounded, check_size
 log = structlog.get_logger(__name__)
 
 _PART = 4 << 20
+# Models that are read at the same time need the memory for it at the same time.
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Imports:
         self._runners = runners
         self._registry = registry
         self.rules = rules
+        self._slots = asyncio.Semaphore(_AT_ONCE)
         self.sources: Mapping[str, Source] = {source.scheme: source for source in sources}
 
     @asynccontextmanager
@@ -105,7 +108,8 @@ class Imports:
         if wanted.digest and wanted.digest.lower() != blob.digest:
             raise _mismatch(wanted.digest, blob)
         # Before it is stored: what is wrong with it is told, and forgotten.
-        model = await asyncio.to_thread(self._read, _File(path, blob, found), config, wanted)
+        async with self._slots:
+            model = await asyncio.to_thread(self._read, _File(path, blob, found), config, wanted)
         await self._store(path, blob)
         version = await self._registry.register_imported(model.version, model.artifact)
         told = {
