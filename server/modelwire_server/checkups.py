@@ -9,6 +9,9 @@ from datetime import datetime
 
 from .clock import now
 
+# What was found out of so many things is kept.
+_MOST_KNOWN = 10_000
+
 # Begins to find out; what comes of it is what is wrong, or nothing.
 Test = Callable[[], "asyncio.Future[str]"]
 
@@ -45,7 +48,7 @@ class Checkups:
 
     async def of(self, name: str, test: Test, patience: float = math.inf) -> Finding:
         """What is known of a thing, found out now if that was too long ago. After `patience` seconds it is what was known before."""
-        state = self._states.setdefault(name, _State())
+        state = self._states.get(name) or self._begin(name)
         if state.known is not None and time.monotonic() < state.known_since + self.holds:
             return state.known
         if state.check is None:
@@ -65,17 +68,17 @@ class Checkups:
         for name in [name for name, state in self._states.items() if state.known and state.known.trouble]:
             self.forget(name)
 
-    def keep(self, names: set[str]) -> None:
-        """Forgets all but these, as far as nothing goes on."""
-        for name in [name for name, state in self._states.items() if name not in names and state.check is None]:
-            self.forget(name)
-
     async def close(self) -> None:
         """Ends the checks that go on."""
         checks = [state.check for state in self._states.values() if state.check is not None]
         for check in checks:
             check.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
+
+    def _begin(self, name: str) -> _State:
+        if len(self._states) >= _MOST_KNOWN:
+            self.forget(next(iter(self._states)))
+        return self._states.setdefault(name, _State())
 
     def _finish(self, name: str, state: _State, check: "asyncio.Future[str]") -> None:
         state.check = None

@@ -192,6 +192,24 @@ def test_events_tell_what_happened_from_wherever_one_asks(client: Client, model:
 Part = pb.WatchModelsResponse | Callable[[grpc.ServicerContext], None]
 
 
+def test_models_that_can_predict_are_told_and_looked_for(target: str, client: Client, model: Model, name: str) -> None:
+    with pytest.raises(NotFound, match=f"there is no model {name}"):
+        client.registry.readiness(name)
+    client.registry.register(name, model, alias="production")
+    (state,) = client.registry.readiness(name)
+    assert (state.model, state.ready, state.version, state.message) == (f"{name}@production", True, 1, "")
+    assert state.checked_at is not None
+    assert state.next_attempt_at is None
+    assert f"{name}@production" in {one.model for one in client.registry.reload()}
+
+    async def ask() -> None:
+        async with AsyncClient(target) as asking:
+            assert await asking.registry.readiness(name) == (state,)
+            assert state.model in {one.model for one in await asking.registry.reload()}
+
+    asyncio.run(ask())
+
+
 def told(sequence: int, kind: str = "PROMOTED") -> pb.WatchModelsResponse:
     return pb.WatchModelsResponse(sequence=sequence, kind=pb.ModelEventKind.Value(f"MODEL_EVENT_KIND_{kind}"), name="line")
 

@@ -68,8 +68,11 @@ class Health(library.HealthServicer):  # type: ignore[misc]
         return health_pb2.HealthCheckResponse(status=status)
 
     async def List(self, request: health_pb2.HealthListRequest, context: Context) -> health_pb2.HealthListResponse:
-        models = await self._models.names() if self._models is not None else ()
-        await asyncio.gather(*map(self._probe, (*self._probes, *models, *filter(self._is_model, self._server_status))))
+        models = await self._models.all() if self._models is not None and self.is_serving() else {}
+        for name, works in models.items():
+            await self._learn(name, works)
+        others = [name for name in self._server_status if self._is_model(name) and name not in models]
+        await asyncio.gather(*map(self._probe, (*self._probes, *others)))
         known = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._server_status.items()}
         return health_pb2.HealthListResponse(statuses=known)
 
@@ -80,13 +83,13 @@ class Health(library.HealthServicer):  # type: ignore[misc]
         if self._watchers >= MOST_WATCHERS:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MOST_WATCHERS} calls are watching already")
         self._watchers += 1
-        if self._is_model(request.service):
-            # What comes and goes would be unknown at first.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    await self._probe(request.service)
         probing = asyncio.create_task(self._keep_probing(request.service))
         try:
+            if self._is_model(request.service):
+                # What comes and goes would be unknown at first.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE):
+                        await self._probe(request.service)
             await super().Watch(request, context)
         finally:
             probing.cancel()
@@ -103,6 +106,9 @@ class Health(library.HealthServicer):  # type: ignore[misc]
             works = await self._models.works(name)
         else:
             return
+        await self._learn(name, works)
+
+    async def _learn(self, name: str, works: bool | None) -> None:
         status = UNKNOWN if works is None else SERVING if works else NOT_SERVING
         if status != self._server_status.get(name, UNKNOWN):
             await self.set(name, status)

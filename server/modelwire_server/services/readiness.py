@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 
 from modelwire.v1 import model_service_pb2 as pb
 
@@ -37,9 +36,9 @@ class ModelHealth:
     def covers(self, name: str) -> bool:
         return name.startswith(PREFIX)
 
-    async def names(self) -> Sequence[str]:
-        """All models that there is something to say about."""
-        return [PREFIX + model.removesuffix(f"@{PRODUCTION}") for model in await self._readiness.names()]
+    async def all(self) -> dict[str, bool]:
+        """Whether each model that there is something to say about can predict."""
+        return {PREFIX + one.model.removesuffix(f"@{PRODUCTION}"): one.ready for one in await self._readiness.all()}
 
     async def works(self, name: str) -> bool | None:
         """Whether a model can predict; None if there is none of the name."""

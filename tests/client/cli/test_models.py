@@ -176,3 +176,18 @@ def test_watching_for_programs(program: Program, client: Client, named: str) -> 
         event = json.loads(watching.stdout.readline())
         assert (event["kind"], event["name"], event["version"], event["previous_version"]) == ("promoted", named, 2, 1)
         watching.terminate()
+
+
+def test_models_that_can_predict(run: Run, run_json: RunJson, named: str) -> None:
+    words = run("models", "ready", named).stdout.split()
+    assert words[4:8] == [f"{named}@production", "ready", "1", "-"]
+    (state,) = run_json("models", "ready", f"{named}@production")
+    assert (state["model"], state["ready"], state["expected"], state["failed_attempts"]) == (f"{named}@production", True, False, 0)
+    assert f"{named}@production" in {one["model"] for one in run_json("models", "ready")}
+    assert "has no alias staging" in run("models", "ready", f"{named}@staging", exits=3).stderr
+
+
+def test_having_models_looked_for(run: Run, run_json: RunJson, named: str) -> None:
+    assert run_json("models", "reload", named) == []
+    assert f"{named}@production" in run("models", "reload").stdout
+    assert "there is no model nobody" in run("models", "reload", "nobody", exits=3).stderr
