@@ -11,7 +11,6 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -20,10 +19,10 @@ from sklearn.preprocessing import StandardScaler
 
 def train(data: Path, model: str, target: str) -> str:
     """Fits all columns of numbers to the target, and returns the version that MLflow gives to the result."""
-    rows = pd.read_csv(data).dropna(subset=[target])
+    rows = pd.read_csv(data).select_dtypes("number").dropna()
     # Numbers that happen to be whole here need not be so in what is to be predicted.
-    features, known = rows.select_dtypes("number").drop(columns=target).astype(float), rows[target]
-    estimator = make_pipeline(SimpleImputer(), StandardScaler(), Ridge())
+    features, known = rows.drop(columns=target).astype(float), rows[target]
+    estimator = make_pipeline(StandardScaler(), Ridge())
     with mlflow.start_run():
         scores = cross_val_score(estimator, features, known, scoring="neg_root_mean_squared_error")
         mlflow.log_metric("rmse", -scores.mean())
@@ -31,7 +30,12 @@ def train(data: Path, model: str, target: str) -> str:
         signature = mlflow.models.infer_signature(features, estimator.predict(features))
         # As skops, which runs no code when it is read.
         made = mlflow.sklearn.log_model(
-            estimator, name="model", signature=signature, serialization_format="skops", registered_model_name=model
+            estimator,
+            name="model",
+            signature=signature,
+            serialization_format="skops",
+            pip_requirements=["scikit-learn", "skops"],
+            registered_model_name=model,
         )
     return str(made.registered_model_version)
 
