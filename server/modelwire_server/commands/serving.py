@@ -228,14 +228,20 @@ def announce_to_people(server: "Running", settings: "Settings") -> None:
                 "  gRPC": styled(where["grpc"], "bold green"),
                 "  HTTP": styled(f"{where['http']}", "green"),
                 "  data": where["data_dir"],
+                **({"  models": ", ".join(settings.all_expected_models)} if settings.all_expected_models else {}),
             }
         )
     )
-    out.print()
     rows = [(styled(f"  {r.id}", "cyan"), r.name, r.version, _kind(r, number)) for number, r in enumerate(server.runners)]
-    out.print(table("  runner", "name", "version", " ", rows=rows))
+    if rows:
+        out.print()
+        out.print(table("  runner", "name", "version", " ", rows=rows))
     out.print("\n[bold]In another terminal[/bold]")
-    out.print("\n".join(f"  [cyan]{line}[/cyan]" for line in next_lines(where)), highlight=False, soft_wrap=True)
+    out.print(
+        "\n".join(f"  [cyan]{line}[/cyan]" for line in next_lines(where, expects=bool(settings.all_expected_models))),
+        highlight=False,
+        soft_wrap=True,
+    )
     out.print("\n[dim]Ctrl-C stops it.[/dim]\n")
 
 
@@ -245,10 +251,11 @@ def _kind(served: "ServedRunner", number: int) -> str:
     return " " if number else "default"
 
 
-def next_lines(where: dict[str, Any]) -> list[str]:
-    """What to type in another terminal."""
+def next_lines(where: dict[str, Any], *, expects: bool = False) -> list[str]:
+    """What to type in another terminal; `expects` is whether there are models by name that the server is to serve."""
     grpc = where["grpc"]
     elsewhere = "" if grpc == "localhost:50051" else f"export MODELWIRE_TARGET={grpc}"
     of_runners = [elsewhere, "modelwire info", "modelwire train DATA.csv"] if where["runners"] else []
     of_predictors = [f"curl {where['http']}/api/v1/predictors"] if where["predictors"] else []
-    return [line for line in (*of_runners, *of_predictors, f"grpcurl -plaintext {grpc} list") if line]
+    of_models = [elsewhere, "modelwire models ready"] if expects and not of_runners else []
+    return [line for line in (*of_runners, *of_models, *of_predictors, f"grpcurl -plaintext {grpc} list") if line]
