@@ -1,7 +1,7 @@
 """What can be done with models by name."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,10 +12,7 @@ from ..clock import new_id, now
 from ..database.engine import Database, Transaction
 from ..database.once import once
 from ..errors import FieldViolation, ModelInUse, ModelNotFound, NothingToRollBack, PromotionRefused
-from ..formats.model import Format
 from ..inference.models import find_model
-from ..jobs import store as jobs
-from ..jobs.model import EventKind
 from ..paging import Page, PageRequest
 from ..rules import check_tags, require
 from ..runners import RunnerRegistry
@@ -23,6 +20,7 @@ from . import store
 from .following import Following
 from .gate import Finding, Gate
 from .gatekeeper import Gatekeeper
+from .known import KnownOfTraining
 from .model import (
     PRODUCTION,
     VERSION,
@@ -40,7 +38,6 @@ from .model import (
 # An alias remembers so many versions that it pointed to before.
 LONGEST_HISTORY = 50
 EVENTS_AT_ONCE = 500
-_METRICS_READ = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +80,7 @@ class ModelCatalog:
     ) -> None:
         self._database = database
         self._tree = tree
-        self._runners = runners
+        self._training = KnownOfTraining(database, runners)
         self._gatekeeper = gatekeeper
         self._following = following
 
@@ -104,7 +101,7 @@ class ModelCatalog:
         self, new: NewVersion, artifact: Artifact, what: str, before: Callable[[Transaction], object]
     ) -> ModelVersion:
         """`what` is the same for a retry, `before` is done in the same transaction."""
-        facts = await self._facts(artifact, new.facts)
+        facts = await self._training.facts(artifact, new.facts)
         document = [new.name, what, repr(new.facts), new.description, new.tags, new.stage]
 
         def insert(tx: Transaction) -> dict[str, Any]:
@@ -347,28 +344,6 @@ class ModelCatalog:
             if version := store.get_version(tx, model, number):
                 return version
         raise NothingToRollBack(f"the alias {alias} of the model {name} has no version to go back to", model=name, alias=alias)
-
-    async def _facts(self, artifact: Artifact, said: Facts) -> Facts:
-        """What the training knows of a model, and before that what the caller says of it."""
-        known, signature = artifact.metadata, artifact.metadata.get("signature", {})
-        targets = self._runners.served(artifact.runner_id).target_columns
-        return replace(
-            said,
-            runner_id=artifact.runner_id,
-            algorithm=said.algorithm or known.get("model_type", "").rpartition(".")[2],
-            features=said.features or tuple(column["name"] for column in signature.get("inputs", ())),
-            target=said.target or (targets[0] if len(targets) == 1 else ""),
-            metrics={**await self._metrics(artifact), **said.metrics},
-            trained_at=said.trained_at or known.get("completed_at", ""),
-            signature=signature,
-            format=Format.of_content(artifact.content_type) or "",
-        )
-
-    async def _metrics(self, artifact: Artifact) -> Mapping[str, float]:
-        """The last value of each metric that the training reported."""
-        job_id = next((edge.id for edge in artifact.inputs if edge.role == "job"), "")
-        events = await self._database.read(lambda tx: jobs.events_after(tx, job_id, 0, _METRICS_READ))
-        return {event.data["name"]: float(event.data["value"]) for event in events if event.kind is EventKind.METRIC}
 
 
 def _get(tx: Transaction, name: str) -> RegisteredModel:

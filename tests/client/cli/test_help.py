@@ -33,7 +33,20 @@ def test_all_commands_are_there() -> None:
     assert {verb for group, *verbs in ALL if group == "jobs" for verb in verbs} == {"list", "show", "watch", "cancel", "delete"}
     assert {verb for group, *verbs in ALL if group == "configs" for verb in verbs} == {"list", "show", "create", "update", "delete"}
     models = {verb for group, *verbs in ALL if group == "models" for verb in verbs}
-    expected = {"list", "show", "register", "promote", "rollback", "unalias", "update", "delete", "watch", "score", "ready", "reload"}
+    expected = {
+        "list",
+        "show",
+        "register",
+        "promote",
+        "rollback",
+        "unalias",
+        "update",
+        "delete",
+        "watch",
+        "score",
+        "ready",
+        "reload",
+    }
     assert expected <= models
     predictors = {verb for group, *verbs in ALL if group == "predictors" for verb in verbs}
     assert predictors == {"list", "show", "predict", "score", "ready"}
