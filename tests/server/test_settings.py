@@ -28,7 +28,7 @@ def test_defaults_do_for_a_start() -> None:
     settings = Settings.load()
     assert (settings.host, settings.grpc_port, settings.http_port) == ("127.0.0.1", 50051, 8000)
     assert settings.data_dir == Path("modelwire-data")
-    assert settings.max_jobs == os.cpu_count()
+    assert settings.max_jobs == len(os.sched_getaffinity(0))
     assert settings.max_message_bytes == 16 << 20
 
 
