@@ -25,13 +25,18 @@ def claim_data_dir(stack: AsyncExitStack, folder: Path) -> Path:
 
 def worker_id(data_dir: Path) -> str:
     """Who this server is to others on its database. It stays the same, so that what an earlier process was at work on when it was
-    killed is known to be lost at once. Raises StartError."""
+    killed is known to be lost at once; a copy of the folder is somebody else, who may work beside. Raises StartError."""
     file, draft = data_dir / "worker", data_dir / "worker.new"
     try:
-        if not file.exists():
+        # Copies have an inode of their own.
+        place = str(data_dir.stat().st_ino)
+        known, _, of = file.read_text().partition(" ") if file.exists() else ("", "", "")
+        if not known or of not in ("", place):
+            known, of = new_id(), ""
+        if not of:
             # In two steps: killed between them, a server must not be nobody for ever.
-            draft.write_text(new_id())
+            draft.write_text(f"{known} {place}")
             draft.replace(file)
-        return file.read_text()
+        return known
     except OSError as error:
         raise StartError(f"{file} cannot be written: {error.strerror}; give --data-dir a folder that can") from None
