@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import structlog
 
+from . import event_loop
 from .artifacts.tree import ArtifactTree
 from .configs.catalog import ConfigCatalog
 from .cores import available_cores
@@ -373,4 +374,4 @@ def serve(settings: Settings, announce: object = None) -> None:
     """Runs a server in this process until it is told to stop. Raises StartError."""
     configure_logs(settings.log_level, settings.log_format)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve_until_signal(settings, announce))
+        event_loop.run(serve_until_signal(settings, announce), settings.busy_seconds)

@@ -25,7 +25,7 @@ import structlog
 from modelwire_runners import TargetError
 from modelwire_runners.predictor import self_tests_later
 
-from . import app
+from . import app, event_loop
 from .common_page import CommonPage
 from .cores import available_cores
 from .database.neighbours import Neighbours
@@ -117,7 +117,7 @@ def live(loaded: Loaded, order: Message, link: socket.socket, fds: Sequence[int]
     configure_logs(settings.log_level, settings.log_format, worker=seat)
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(f"modelwire {seat}"[:_COMMAND_LENGTH])
-    return asyncio.run(_work(loaded, order, link, fds))
+    return event_loop.run(_work(loaded, order, link, fds), settings.busy_seconds)
 
 
 async def _work(loaded: Loaded, order: Message, link: socket.socket, fds: Sequence[int]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modelwire_server.cores import available_cores
 from modelwire_server.settings import Settings, SettingsError
 
 
@@ -28,7 +29,7 @@ def test_defaults_do_for_a_start() -> None:
     settings = Settings.load()
     assert (settings.host, settings.grpc_port, settings.http_port) == ("127.0.0.1", 50051, 8000)
     assert settings.data_dir == Path("modelwire-data")
-    assert settings.max_jobs == len(os.sched_getaffinity(0))
+    assert settings.max_jobs == available_cores()
     assert settings.max_message_bytes == 16 << 20
 
 
