@@ -19,7 +19,7 @@ from modelwire_server.app import running
 from modelwire_server.gateway.alone import forwarding
 from modelwire_server.settings import Settings
 
-ZOO = Path(__file__).parent / "zoo.py"
+MODELS = Path(__file__).parent / "deployed.py"
 FRAME = {"columns": ["a", "b", "kind"], "data": [[1.0, 2.0, "good"], [3.0, 1.0, "bad"], [2.0, 2.5, "good"]]}
 
 
@@ -35,9 +35,9 @@ class Deployment:
         self.client = Client(f"127.0.0.1:{self.grpc_port}")
 
     @property
-    def zoo(self) -> Any:
+    def models_module(self) -> Any:
         """The module that is served: predictions run in this process."""
-        return sys.modules["zoo"]
+        return sys.modules["deployed"]
 
     def ask(self, verb: str, path: str, body: Any = None, port: int = 0) -> tuple[int, Any]:
         """The status, and the value of the JSON that was answered."""
@@ -71,7 +71,7 @@ class Deployment:
 @contextmanager
 def serving(folder: Path, **options: Any) -> Iterator[Deployment]:
     settings = Settings(
-        targets=[f"{ZOO}:runners"],
+        targets=[f"{MODELS}:runners"],
         data_dir=folder / "data",
         grpc_port=0,
         http_port=0,

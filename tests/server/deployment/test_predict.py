@@ -115,13 +115,13 @@ def test_health_answers_during_a_slow_prediction(server: Any, port: int) -> None
     )
     slow.start()
     try:
-        assert server.zoo.began.acquire(timeout=30)
+        assert server.models_module.began.acquire(timeout=30)
         assert server.ask("GET", "/health", port=port)[0] == 200
         assert not answers
     finally:
-        server.zoo.let_go.set()
+        server.models_module.let_go.set()
         slow.join()
-        server.zoo.let_go.clear()
+        server.models_module.let_go.clear()
     assert answers[0][1]["prediction"] == 2
 
 
