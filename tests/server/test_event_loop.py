@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from modelwire_server import event_loop
-from modelwire_server.cores import available_cores
+from modelwire_server import event_loop, settings
 from modelwire_server.event_loop import BusySelector
-from modelwire_server.settings import BUSY_WAIT, Settings
+from modelwire_server.settings import BRIEF_BUSY_WAIT, BUSY_WAIT
 
 READ = 1
 
@@ -68,13 +67,20 @@ def test_whoever_is_not_asked_again_sleeps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"),
+    ("cores", "given", "seconds"),
     [
-        ({"workers": available_cores()}, 0.0),
-        ({"workers": 1}, BUSY_WAIT if available_cores() >= 2 else 0.0),
-        ({"workers": available_cores(), "busy_wait": 0.001}, 0.001),
-        ({"busy_wait": 0}, 0.0),
+        (1, {}, 0),
+        (2, {}, BUSY_WAIT),
+        (2, {"workers": 2}, BRIEF_BUSY_WAIT),
+        (4, {"workers": 2}, BUSY_WAIT),
+        (4, {"workers": 3}, BRIEF_BUSY_WAIT),
+        (4, {"workers": 5}, 0),
+        (1, {"workers": 4, "busy_wait": 0.001}, 0.001),
+        (4, {"busy_wait": 0.0}, 0),
     ],
 )
-def test_a_core_for_the_loop_and_one_for_the_network_make_it_look(given: dict[str, float], seconds: float) -> None:
-    assert Settings.load(**given).busy_seconds == seconds
+def test_it_looks_for_longer_where_grpc_has_a_core_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, cores: int, given: dict[str, float], seconds: float
+) -> None:
+    monkeypatch.setattr(settings, "available_cores", lambda: cores)
+    assert settings.Settings.load(**given).busy_seconds == seconds
