@@ -106,8 +106,8 @@ class Settings(BaseSettings):
     busy_wait: Annotated[float, Field(ge=0, le=0.01)] | None = Field(
         None,
         description="So long at most does a serving process look for what comes next before it sleeps, where that was worth it of late. "
-        "Answers come faster for it, and it takes time of a core. 0: never. By default 0.0005 where each process has two cores, 0.0001 where "
-        "it has one of several.",
+        "Answers come faster for it, and it takes time of a core. 0: never. By default 0.0005 where each process has two cores, 0.0001 "
+        "where it has one of several.",
     )
     max_batch_rows: Count = Field(1024, description="So many rows may predictions have together that share a call.")
     told_models: Annotated[int, Field(ge=0)] = Field(
