@@ -4,7 +4,7 @@ import os
 
 VARIABLE = "GRPC_EXPERIMENTS"
 # Its "event engine" reads in one pool of threads and hands what has come to the thread that waits for completions. Without it that
-# thread reads by itself: a third fewer system calls for each call, no thread woken in between, and frames of 80 MB a third faster.
+# thread reads by itself, and none has to be woken in between: a lone prediction takes four fifths of the time.
 CHOICE = "-event_engine_listener"
 
 

@@ -126,7 +126,7 @@ def test_train_in_mlflow_set_the_alias_and_it_serves_within_seconds_without_a_re
     assert (newest.algorithm, newest.framework.split()[0]) == ("DummyRegressor", "scikit-learn")
 
 
-def test_d1_api_starts_without_any_model(start: Callable[..., Follower]) -> None:
+def test_api_starts_without_any_model(start: Callable[..., Follower]) -> None:
     """The process is healthy, and not ready for the model."""
     model = start("nowhere")
     assert model.rest("/livez")[0] == 200
@@ -135,7 +135,7 @@ def test_d1_api_starts_without_any_model(start: Callable[..., Follower]) -> None
     assert model.process.process.is_running()
 
 
-def test_d2_warning_in_the_log_when_the_model_is_missing(followed: Callable[[str], Follower]) -> None:
+def test_warning_in_the_log_when_the_model_is_missing(followed: Callable[[str], Follower]) -> None:
     model = followed("d2")
     until(model.has_warned())
     (warning,) = model.log(NOT_AVAILABLE)
@@ -143,7 +143,7 @@ def test_d2_warning_in_the_log_when_the_model_is_missing(followed: Callable[[str
     assert "not found" in warning["why"]
 
 
-def test_d3_start_up_tries_to_load_once(followed: Callable[[str], Follower]) -> None:
+def test_start_up_tries_to_load_once(followed: Callable[[str], Follower]) -> None:
     """The registry has a model: predictions work without a reload."""
     model = followed("early")
     until(model.predicts(7))
@@ -152,7 +152,7 @@ def test_d3_start_up_tries_to_load_once(followed: Callable[[str], Follower]) -> 
     assert model.rest("/health/ready/?model=early")[0] == 200
 
 
-def test_d5_get_reload_asks_for_a_reload_and_answers_at_once(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
+def test_get_reload_asks_for_a_reload_and_answers_at_once(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
     model = followed("d5")
     for value in (1, 2):
         before = model.predicted()
@@ -164,7 +164,7 @@ def test_d5_get_reload_asks_for_a_reload_and_answers_at_once(mlflow: MLflowServe
         until(model.predicts(value))
 
 
-def test_d6_no_registry_traffic_unless_a_reload_was_asked(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
+def test_no_registry_traffic_unless_a_reload_was_asked(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
     model = followed("d6")
     until(model.has_warned())
     (asked,) = mlflow.calls("d6")
@@ -180,7 +180,7 @@ def test_d6_no_registry_traffic_unless_a_reload_was_asked(mlflow: MLflowServer, 
     assert len(mlflow.calls("d6")) > len(before)
 
 
-def test_d7_after_a_reload_request_without_model_it_retries_until_one_loads(
+def test_after_a_reload_request_without_model_it_retries_until_one_loads(
     mlflow: MLflowServer, followed: Callable[[str], Follower]
 ) -> None:
     """Every half second here; every 10 seconds unless a source says otherwise."""
@@ -194,7 +194,7 @@ def test_d7_after_a_reload_request_without_model_it_retries_until_one_loads(
     until(model.predicts(3))
 
 
-def test_d8_after_success_polling_stops(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
+def test_after_success_polling_stops(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
     model = followed("d8")
     model.reload()
     until(model.has_warned(3))
@@ -205,7 +205,7 @@ def test_d8_after_success_polling_stops(mlflow: MLflowServer, followed: Callable
     assert (mlflow.calls("d8"), model.said()) == (calls, said)
 
 
-def test_d9_only_the_model_in_stage_production_is_taken(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
+def test_only_the_model_in_stage_production_is_taken(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
     model = followed("staged")
     versions = [mlflow.train(name="staged", value=value) for value in (1, 2)]
     mlflow.set_stage(name="staged", version=versions[1], stage="Staging")
@@ -216,7 +216,7 @@ def test_d9_only_the_model_in_stage_production_is_taken(mlflow: MLflowServer, fo
     until(model.predicts(2))
 
 
-def test_d10_loader_is_set_up_with_server_address_model_name_and_stage(mlflow: MLflowServer, tmp_path: Path) -> None:
+def test_loader_is_set_up_with_server_address_model_name_and_stage(mlflow: MLflowServer, tmp_path: Path) -> None:
     """As options: d16, it also runs without Docker, by a plain command."""
     mlflow.set_stage(name="d10", version=mlflow.train(name="d10", value=4), stage="Production")
     options = ("--source", "wine=mlflow:d10/Production", "--mlflow", mlflow.url, "--watch", "on-request")
@@ -224,7 +224,7 @@ def test_d10_loader_is_set_up_with_server_address_model_name_and_stage(mlflow: M
         until(Follower(process, "wine").predicts(4))
 
 
-def test_d11_predict_uses_the_loaded_model_and_before_any_says_503(
+def test_predict_uses_the_loaded_model_and_before_any_says_503(
     mlflow: MLflowServer, followed: Callable[[str], Follower]
 ) -> None:
     model = followed("d11")
@@ -239,7 +239,7 @@ def test_d11_predict_uses_the_loaded_model_and_before_any_says_503(
         assert client.predict("d11", {"x": [1.0, 2.0]})["prediction"].to_pylist() == [5, 5]
 
 
-def test_d12_old_model_keeps_serving_while_a_new_one_loads(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
+def test_old_model_keeps_serving_while_a_new_one_loads(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
     model = followed("d12")
     champion(mlflow, "d12", 1)
     model.reload()
@@ -252,7 +252,7 @@ def test_d12_old_model_keeps_serving_while_a_new_one_loads(mlflow: MLflowServer,
     assert set(seen) <= {1, 2}
 
 
-def test_d13_shutdown_cancels_the_watcher(start: Callable[..., Follower]) -> None:
+def test_shutdown_cancels_the_watcher(start: Callable[..., Follower]) -> None:
     """Also d4: the watcher ends with the server, and so does its client of MLflow."""
     model = start("nowhere")
     model.reload()
@@ -266,7 +266,7 @@ def test_d13_shutdown_cancels_the_watcher(start: Callable[..., Follower]) -> Non
     assert not any(words in said for words in ("Task was destroyed", "Traceback", "Unknown child process"))
 
 
-def test_d15_training_starts_when_data_arrive_and_uploads_the_model(
+def test_training_starts_when_data_arrive_and_uploads_the_model(
     mlflow: MLflowServer, followed: Callable[[str], Follower], tmp_path: Path
 ) -> None:
     """The training program of the example waits for files; what it makes of one is a new version in the registry, and serves."""
@@ -285,7 +285,7 @@ def test_d15_training_starts_when_data_arrive_and_uploads_the_model(
     assert 0 < answer["prediction"] < 1000
 
 
-def test_d16_runs_without_docker_by_the_plain_commands_of_the_page(mlflow: MLflowServer, tmp_path: Path) -> None:
+def test_runs_without_docker_by_the_plain_commands_of_the_page(mlflow: MLflowServer, tmp_path: Path) -> None:
     """All but the one that starts MLflow, which runs already, on another port."""
     ports = {"5001": mlflow.url.rpartition(":")[2], "5002": str(free_port())}
     registry, serve, export, train, predict = (
@@ -303,7 +303,7 @@ def test_d16_runs_without_docker_by_the_plain_commands_of_the_page(mlflow: MLflo
         until(lambda: '"prediction":' in said(predict))
 
 
-def test_d17_runs_on_chosen_ports_under_a_supervisor_with_a_timeout_of_120_seconds(
+def test_runs_on_chosen_ports_under_a_supervisor_with_a_timeout_of_120_seconds(
     mlflow: MLflowServer, followed: Callable[[str], Follower], tmp_path: Path
 ) -> None:
     until(followed("early").predicts(7))
@@ -312,7 +312,7 @@ def test_d17_runs_on_chosen_ports_under_a_supervisor_with_a_timeout_of_120_secon
         until(Follower(process, "early").predicts(7))
 
 
-def test_d18_log_lines_and_their_order(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
+def test_log_lines_and_their_order(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
     """A warning at the start; the request; warnings until a model is loaded; success."""
     model = followed("d18")
     until(model.has_warned())
@@ -326,7 +326,7 @@ def test_d18_log_lines_and_their_order(mlflow: MLflowServer, followed: Callable[
     assert set(others) == {WARNING}
 
 
-def test_d19_watch_mode_picks_a_new_production_version_up_unasked(
+def test_watch_mode_picks_a_new_production_version_up_unasked(
     mlflow: MLflowServer, followed: Callable[[str], Follower]
 ) -> None:
     model = followed("d19")
@@ -341,7 +341,7 @@ def test_d19_watch_mode_picks_a_new_production_version_up_unasked(
     assert sources == ["mlflow:d19/2", "mlflow:d19/1"], "what was imported once is not imported again"
 
 
-def test_d21_reload_reaches_all_workers_and_servers(
+def test_reload_reaches_all_workers_and_servers(
     mlflow: MLflowServer, start: Callable[..., Follower], postgres_url: str, tmp_path: Path
 ) -> None:
     """Each server has two workers, and one process of all asks MLflow; when its server is killed, another one does."""

@@ -23,11 +23,11 @@ def option(service: Any, name: str) -> str:
     return command[command.index(name) + 1]
 
 
-def test_d14_three_components_registry_api_and_training_container(services: dict[str, Any]) -> None:
+def test_three_components_registry_api_and_training_container(services: dict[str, Any]) -> None:
     assert set(services) == {"mlflow", "modelwire", "training"}
 
 
-def test_d20_compose_file_has_ports_of_the_registry_and_the_api_which_find_each_other(services: dict[str, Any]) -> None:
+def test_compose_file_has_ports_of_the_registry_and_the_api_which_find_each_other(services: dict[str, Any]) -> None:
     mlflow, modelwire, training = services["mlflow"], services["modelwire"], services["training"]
     assert mlflow["ports"] == ["127.0.0.1:5001:5001"]
     assert modelwire["ports"][0] == "127.0.0.1:5002:5002"
@@ -37,7 +37,7 @@ def test_d20_compose_file_has_ports_of_the_registry_and_the_api_which_find_each_
     assert followed.uri == f"mlflow:{option(training, '--model')}@{option(training, '--alias')}"
 
 
-def test_d17_the_settings_of_the_container_are_settings(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_the_container_are_settings(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in services["modelwire"]["environment"].items():
         monkeypatch.setenv(name, value)
     settings = Settings.load()

@@ -51,7 +51,7 @@ def test_what_is_no_address_is_refused(uri: str) -> None:
         Address.parse(uri)
 
 
-def test_d10_settings_are_the_servers_address_the_models_name_and_its_stage(tmp_path: Path) -> None:
+def test_settings_are_the_servers_address_the_models_name_and_its_stage(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text(
         f"""
@@ -94,7 +94,7 @@ def test_settings_that_cannot_be(wrong: dict[str, Any], why: str) -> None:
         Settings.load(**wrong)
 
 
-def test_d4_background_task_watches_for_requests_and_ends_with_the_app(tmp_path: Path) -> None:
+def test_background_task_watches_for_requests_and_ends_with_the_app(tmp_path: Path) -> None:
     """It is listed while the server runs; afterwards nothing is pending."""
 
     def watchers() -> list[str]:
