@@ -224,9 +224,7 @@ def test_loader_is_set_up_with_server_address_model_name_and_stage(mlflow: MLflo
         until(Follower(process, "wine").predicts(4))
 
 
-def test_predict_uses_the_loaded_model_and_before_any_says_503(
-    mlflow: MLflowServer, followed: Callable[[str], Follower]
-) -> None:
+def test_predict_uses_the_loaded_model_and_before_any_says_503(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
     model = followed("d11")
     status, problem = model.rest("/predict", {"model_id": "d11", "features": {"x": 1.0}})
     assert (status, problem["status"]) == (503, 503)
@@ -326,9 +324,7 @@ def test_log_lines_and_their_order(mlflow: MLflowServer, followed: Callable[[str
     assert set(others) == {WARNING}
 
 
-def test_watch_mode_picks_a_new_production_version_up_unasked(
-    mlflow: MLflowServer, followed: Callable[[str], Follower]
-) -> None:
+def test_watch_mode_picks_a_new_production_version_up_unasked(mlflow: MLflowServer, followed: Callable[[str], Follower]) -> None:
     model = followed("d19")
     for value in (1, 2):
         champion(mlflow, "d19", value)
