@@ -23,7 +23,6 @@ from .gateway.transcoding import Transcoder
 from .interceptors.around import Surrounded
 from .listening import HttpServer, bind, has_connections, stop_listening
 from .metrics import MetricsText, ServerMetrics
-from .polling import choose_polling
 from .services.health import Health
 from .services.registration import Domain, add_services, around_calls, server_options
 from .settings import Settings
@@ -77,7 +76,6 @@ async def open_front(
 ) -> Front:
     """Opens the ports of the settings for the services of a domain; `http_socket` listens already, if it is given. Calls are counted in
     `metrics`; `page` is what is shown of them, if that is not all. Raises StartError."""
-    choose_polling()
     surrounded = Surrounded(around_calls(settings, metrics))
     server = grpc.aio.server(
         handlers=[surrounded], options=server_options(settings), maximum_concurrent_rpcs=settings.max_concurrent_rpcs

@@ -8,17 +8,20 @@ import textwrap
 from modelwire_server.polling import CHOICE, VARIABLE
 
 
-def test_this_grpc_knows_the_choice_and_serves_with_it():
+def test_grpc_knows_the_choice_and_serves_with_it() -> None:
+    """What it has never heard of it names on standard error."""
     done = _run(
         """
-        import asyncio, grpc
-        from modelwire_server.polling import choose_polling
+        import asyncio
+        from modelwire_server.polling import chosen_polling
+
+        with chosen_polling():
+            import grpc
 
         async def echo(request, context):
             return request
 
         async def main():
-            choose_polling()
             server = grpc.aio.server()
             handlers = {"Call": grpc.unary_unary_rpc_method_handler(echo)}
             server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("Echo", handlers)])
@@ -31,20 +34,33 @@ def test_this_grpc_knows_the_choice_and_serves_with_it():
         asyncio.run(main())
         """
     )
-    # gRPC names on standard error what it has never heard of.
     assert (done.stdout, done.stderr, done.returncode) == ("hello\n", "", 0)
 
 
-def test_an_own_choice_is_kept():
+def test_an_own_choice_is_kept_and_ours_is_not_inherited() -> None:
     choose = f"""
         import os
-        from modelwire_server.polling import choose_polling
+        from modelwire_server.polling import chosen_polling
 
-        choose_polling()
-        print(os.environ["{VARIABLE}"])
+        with chosen_polling():
+            print(os.environ["{VARIABLE}"])
+        print(os.environ.get("{VARIABLE}"))
         """
-    assert _run(choose).stdout == f"{CHOICE}\n"
-    assert _run(choose, {VARIABLE: "fuse_filters"}).stdout == "fuse_filters\n"
+    assert _run(choose).stdout == f"{CHOICE}\nNone\n"
+    assert _run(choose, {VARIABLE: "fuse_filters"}).stdout == "fuse_filters\n" * 2
+
+
+def test_the_command_line_has_not_imported_grpc_when_it_is_chosen() -> None:
+    """gRPC reads the variable once, as it is imported."""
+    told = """
+        import sys
+        import modelwire.__main__
+        import modelwire_server.commands.serving
+        import modelwire_server.supervision.serving
+
+        print("grpc" in sys.modules)
+        """
+    assert _run(told).stdout == "False\n"
 
 
 def _run(code: str, variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

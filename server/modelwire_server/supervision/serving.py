@@ -17,6 +17,7 @@ from ..data_folder import claim_data_dir, worker_id
 from ..execution.link import thread_variables
 from ..execution.wire import Message
 from ..logs import configure_logs
+from ..polling import chosen_variables
 from ..ports import Ports, open_ports
 from ..running import Running, ServedRunner
 from ..settings import Settings
@@ -89,7 +90,7 @@ async def launch(settings: Settings) -> tuple[Template, Message]:
     cores = len(os.sched_getaffinity(0))
     # The libraries of each worker start threads for its share of the cores.
     threads = thread_variables(max(1, cores // settings.workers))
-    chosen = {name: value for name, value in threads.items() if name not in os.environ}
+    chosen = {**{name: value for name, value in threads.items() if name not in os.environ}, **chosen_variables()}
     load = {
         "settings": base64.b64encode(pickle.dumps(settings)).decode(),
         "path": sys.path,
