@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from postgres import free_port
+from free_ports import free_port
 
 ENVIRONMENT = Path(__file__).parents[1] / ".venv-mlflow"
 PYTHON = ENVIRONMENT / "bin" / "python"

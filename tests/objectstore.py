@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlencode
 
-from postgres import free_port
+from free_ports import free_port
 
 # Any key will do: it checks none.
 _KEYS = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from free_ports import free_port
 
 _PROGRAMS = Path("/usr/lib/postgresql")
 
@@ -92,9 +92,3 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> 
             continue
         break
     raise AssertionError(f"PostgreSQL did not start:\n{log.read_text()}")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,15 +11,10 @@ from typing import Self
 
 import grpc
 import psutil
+from free_ports import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNNERS = Path(__file__).parent / "runners"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class ServerProcess:

@@ -28,8 +28,8 @@ from followers import (
     register_harm,
     until,
 )
+from free_ports import free_port
 from mlflow_server import PYTHON, MLflowServer, is_installed, mlflow_server
-from postgres import free_port
 from serving import EXAMPLES, ServerProcess
 
 from modelwire import Client, InvalidArgument, NotFound, PermissionDenied, Unavailable

@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 import grpc
+from free_ports import free_port
 
 BLOCK = re.compile(r"(?:^<!-- (?P<role>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 PRINTED_GRPC, PRINTED_HTTP = "50051", "8000"
@@ -35,12 +35,6 @@ class Block:
 def blocks(page: Path) -> Iterator[Block]:
     for found in BLOCK.finditer(page.read_text()):
         yield Block(found["role"] or "", found["language"], found["code"])
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Reader:

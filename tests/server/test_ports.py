@@ -3,15 +3,10 @@
 import socket
 
 import pytest
+from free_ports import free_port
 
 from modelwire_server.errors import StartError
 from modelwire_server.ports import open_ports
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listener(port: int) -> socket.socket:

@@ -112,7 +112,8 @@ class Health(library.HealthServicer):  # type: ignore[misc]
         status = UNKNOWN if works is None else SERVING if works else NOT_SERVING
         if status != self._server_status.get(name, UNKNOWN):
             await self.set(name, status)
-        if status == UNKNOWN:
+        # The drain may have begun meanwhile, and whoever watches is to learn of it.
+        if status == UNKNOWN and not self._gracefully_shutting_down:
             self._server_status.pop(name, None)
 
     def _is_model(self, name: str) -> bool:

@@ -404,6 +404,20 @@ def test_watchers_of_models_learn_of_the_drain(run: Any) -> None:
     run(scenario)
 
 
+def test_what_was_asked_before_the_drain_hides_it_from_nobody(run: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        async with watching(edge, "models/none") as status:
+            assert await status() == UNKNOWN
+            asked = [asyncio.create_task(edge.health._probe("models/none")) for _ in range(8)]
+            await asyncio.sleep(0)
+            await edge.health.draining()
+            await asyncio.gather(*asked)
+            assert await status() == NOT_SERVING
+            assert await health(edge, "models/none") == NOT_SERVING
+
+    run(scenario)
+
+
 def test_who_is_not_there_cannot_be_reloaded_or_checked(run: Any) -> None:
     async def scenario(edge: Any) -> None:
         for call in (
