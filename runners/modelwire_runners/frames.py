@@ -105,18 +105,26 @@ def to_matrix(table: pa.Table) -> Matrix:
     numbers."""
     matrix = np.empty((table.num_rows, table.num_columns), order="F")
     for place, column in enumerate(table.columns):
-        matrix[:, place] = _numbers(table.column_names[place], column)
+        _fill(matrix[:, place], _numbers(table.column_names[place], column))
     matrix.flags.writeable = False
     return matrix
 
 
-def _numbers(name: str, column: pa.ChunkedArray) -> Any:
+def _fill(values: np.ndarray[Any, np.dtype[np.float64]], column: pa.ChunkedArray) -> None:
+    """Chunk by chunk: as a whole they would be put together first, which takes another copy."""
+    begin = 0
+    for chunk in column.chunks:
+        values[begin : begin + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+        begin += len(chunk)
+
+
+def _numbers(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     # A column without any value, such as those of a frame without rows, holds no other values than numbers.
     if not any(test(kind) for test in _NUMERIC):
         hint = "annotate the parameter with pyarrow.Table or another library's frame instead of numpy.ndarray"
         raise TypeError(f"the column {name!r} of type {kind} has no place in a matrix of numbers: {hint}")
-    return (column if column.null_count == 0 and not pa.types.is_decimal(kind) else column.cast(pa.float64())).to_numpy()
+    return column if column.null_count == 0 and not pa.types.is_decimal(kind) else column.cast(pa.float64())
 
 
 def _to_pandas(table: pa.Table) -> Any:

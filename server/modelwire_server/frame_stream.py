@@ -27,8 +27,9 @@ Bytes = bytes | bytearray | memoryview
 
 # Arrow and numpy want numbers at addresses of which this is a divisor; elsewhere they are several times slower than a copy.
 ALIGNMENT = 8
-# So much is predicted at once: what fits into the caches of a core.
-LEAST_PIECE, MOST_PIECE = MIB, 2 * MIB
+# So much is predicted at once. Each piece goes to a thread and back, and takes turns with the event loop, which costs more than what
+# fits into the caches of a core would save.
+LEAST_PIECE, MOST_PIECE = 8 * MIB, 16 * MIB
 # Slices with fewer rows cost more for each than they save.
 LEAST_ROWS = 1024
 
@@ -202,7 +203,7 @@ class _Source:
 
 
 class Pieces:
-    """The rows of a frame in tables of 1 to 2 MiB, whatever its batches are: small ones are put side by side, large ones sliced.
+    """The rows of a frame in tables of 8 to 16 MiB, whatever its batches are: small ones are put side by side, large ones sliced.
     Nothing is copied."""
 
     def __init__(self) -> None:

@@ -280,6 +280,9 @@ def test_an_array_is_given_to_functions_that_ask_for_one(function: Any) -> None:
 def test_the_columns_of_an_array_are_those_asked_for() -> None:
     np.testing.assert_array_equal(TableFrame(NUMBERS, ["z", "x"]).matrix(), [[1, 1], [0, 2]])
     assert to_matrix(NUMBERS.slice(0, 0)).shape == (0, 3)
+    parts = [pa.chunked_array([[1, 2], [], [3]]), pa.chunked_array([[0.5], [None, 2.5]]), pa.chunked_array([[True], [False, True]])]
+    assert to_matrix(pa.table(parts, names=["a", "b", "c"]))[:, [0, 2]].tolist() == [[1, 1], [2, 0], [3, 1]]
+    assert np.array_equal(to_matrix(pa.table(parts, names=["a", "b", "c"]))[:, 1], [0.5, np.nan, 2.5], equal_nan=True)
     assert to_matrix(pa.table({"d": [decimal.Decimal("1.25")], "h": np.array([2], "f2")})).tolist() == [[1.25, 2]]
 
 

@@ -34,7 +34,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from modelwire_server.compiled.conversion import differs
 from modelwire_server.compiled.places import Place, estimators_of, replaced
-from modelwire_server.compiled.stand_ins import Graph, StandIn, compiled, fallbacks
+from modelwire_server.compiled.stand_ins import BLOCK_BYTES, Graph, StandIn, compiled, fallbacks
 from modelwire_server.compiled.trial import Compiled, compile_model, difference_of, edges_of, sample_of
 
 RANDOM = np.random.default_rng(0)
@@ -241,6 +241,18 @@ def test_rows_that_a_graph_does_not_take_go_to_the_estimator() -> None:
         with pytest.raises(ValueError, match=r"feature names|0 sample") as found:
             stand_in.predict(rows)
         assert str(found.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("predicts", [by_predict, by_probability], ids=["classes", "probabilities"])
+def test_many_rows_are_given_to_a_graph_in_blocks(predicts: Predicts) -> None:
+    rows = RANDOM.normal(size=(BLOCK_BYTES // 8, 3))
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows[:500], rows[:500, 0] > 0)
+    _, stand_in = tried(model, predicts, pd.DataFrame(rows[:500], columns=list("abc")))
+    before = fallbacks.count
+    for count in (BLOCK_BYTES // 24, BLOCK_BYTES // 24 + 1, len(rows)):
+        found, expected = predicts(stand_in, rows[:count]), predicts(model, rows[:count])
+        assert difference_of(pa.table(found), pa.table(expected)) < 1e-6
+    assert fallbacks.count == before
 
 
 def test_infinite_numbers_are_refused_as_before() -> None:

@@ -13,6 +13,8 @@ from .places import Place, estimators_of, replaced
 
 # Under which name a graph keeps what is to be known of it.
 _NOTE = "modelwire"
+# So much is given to a graph at once, and at least so many rows: fewer cost more for each call than they save.
+BLOCK_BYTES, BLOCK_ROWS = 1 << 20, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,16 @@ class CompiledMethod:
         if feeds is None:
             fallbacks.count += 1
             return self._original(*arguments, **options)
-        return self._form(self._run(self._output, feeds)[0]).astype(self._dtype, copy=False)
+        return self._form(self._computed(feeds)).astype(self._dtype, copy=False)
+
+    def _computed(self, feeds: Mapping[str, Any]) -> Any:
+        """The output of the graph, some rows at a time: what it makes on the way stays in the caches, and in memory that is there."""
+        size, rows = sum(feed.nbytes for feed in feeds.values()), len(next(iter(feeds.values())))
+        if size <= BLOCK_BYTES:
+            return self._run(self._output, feeds)[0]
+        step = max(BLOCK_ROWS, BLOCK_BYTES * rows // size)
+        blocks = ({name: feed[begin : begin + step] for name, feed in feeds.items()} for begin in range(0, rows, step))
+        return np.concatenate([self._run(self._output, block)[0] for block in blocks])
 
 
 def _same(output: Any) -> Any:

@@ -88,7 +88,7 @@ class InsideCalls:
         messages: Any = sent if isinstance(sent, Message) else aiter(sent)
         if _reads_bytes(self._plain[path]):
             messages, write = _as_bytes(messages), _from_bytes(write, GetMessageClass(rpc.output_type))
-        context = InsideContext(sending, write)
+        context = InsideContext(sending, write, None if isinstance(messages, Message) else messages)
         task = asyncio.create_task(behaviour(messages, context), name=path)
         task.add_done_callback(context.end)
         self._running.add(task)  # one that was told to stop may need a while
@@ -215,9 +215,11 @@ class _Pipe:
 class InsideContext(grpc.aio.ServicerContext[Any, Any]):
     """What a method knows of its call and does to it, without a connection."""
 
-    def __init__(self, sending: Sending, write: Callable[[Any], Awaitable[None]]) -> None:
+    def __init__(self, sending: Sending, write: Callable[[Any], Awaitable[None]], messages: AsyncIterator[Any] | None) -> None:
+        """`messages` are None for a method that takes one."""
         self._sending = sending
         self._write = write
+        self._messages = messages
         self._trailer: tuple[tuple[str, str | bytes], ...] = ()
         self._code, self._text = _Code.OK, ""
         self._ends = None if sending.timeout is None else time.monotonic() + sending.timeout
@@ -243,7 +245,9 @@ class InsideContext(grpc.aio.ServicerContext[Any, Any]):
         await self.abort(status.code, status.details, status.trailing_metadata)
 
     async def read(self) -> Any:
-        raise grpc.aio.UsageError("the messages of a call come as an iterator")
+        if self._messages is None:
+            raise grpc.aio.UsageError("the call has one message")
+        return await anext(self._messages, grpc.aio.EOF)
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
         """There is no place where it could go."""

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,6 @@ from modelwire_runners.frames import Frame
 
 from ..deadline import remaining
 from ..errors import Overloaded
-from ..threads import threads_for_models
 from .asks import Ask, Predicted
 from .lanes import Lane, LaneRules
 from .models import LoadedModel
@@ -32,7 +32,7 @@ class Predictor:
 
     def __init__(self, *, scripts: ScriptPredictor, rules: LaneRules) -> None:
         sys.setswitchinterval(_TURN_SECONDS)
-        self._pool = threads_for_models(_MODELS_WITH_ALL_THREADS * rules.threads, "predict")
+        self._pool = ThreadPoolExecutor(_MODELS_WITH_ALL_THREADS * rules.threads, thread_name_prefix="predict")
         self._rules = rules
         self._scripts = scripts
         self._in_scripts = 0

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import grpc
 
@@ -65,8 +65,11 @@ class AroundCalls(grpc.aio.ServerInterceptor):
         # grpc would answer UNKNOWN to a message that cannot be decoded, before anything of ours runs.
         decode = None if handler.request_streaming else handler.request_deserializer
         act = _act(getattr(handler, shape), decode, streams_answers=handler.response_streaming)
+        if handler.request_streaming:
+            act = _reading(act)
         for around in reversed(self._arounds):
             act = around(method, act)
+        act = _forgetting(act)
         make = getattr(grpc, f"{shape}_rpc_method_handler")
         return make(act, None if decode else handler.request_deserializer, handler.response_serializer)
 
@@ -110,6 +113,47 @@ def _act(behaviour: Behaviour, decode: Callable[[bytes], Any] | None, *, streams
         return await act(decoded(request), context)
 
     return decoding
+
+
+class Messages:
+    """The messages of a caller, one after the other. gRPC's own iterator is in a circle with a generator, so that what it read last would
+    stay in memory after a call that did not read to the end, until the collector comes by."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, context: Context) -> None:
+        self._read = context.read
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self._read()
+        if message is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return message
+
+
+def _reading(act: Act) -> Act:
+    async def reading(_: Any, context: Context) -> Any:
+        return await act(Messages(context), context)
+
+    return reading
+
+
+def _forgetting(act: Act) -> Act:
+    """The outermost part. gRPC keeps the error that ended a call with the call, and a traceback keeps what its frames held, the message
+    and the call included: a circle that takes memory until the collector comes by, which it does rarely here."""
+
+    async def forgetting(request: Any, context: Context) -> Any:
+        try:
+            return await act(request, context)
+        except BaseException as error:
+            del request, context
+            error.__traceback__ = error.__context__ = None
+            raise
+
+    return forgetting
 
 
 def _writing(behaviour: Behaviour) -> Act:

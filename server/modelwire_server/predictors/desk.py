@@ -4,13 +4,13 @@ import asyncio
 import math
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 from modelwire_runners import Predictor, PredictorError
 
 from ..errors import Overloaded, PredictorNotFound, StartError
-from ..threads import threads_for_models
 from .readiness import Readiness, ReadinessChecks
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class _Bench:
     def __init__(self, predictor: Predictor, rules: PredictorRules) -> None:
         self.predictor = predictor
         self._rules = rules
-        self._pool = threads_for_models(rules.threads, f"predictor {predictor.name}")
+        self._pool = ThreadPoolExecutor(rules.threads, thread_name_prefix=f"predictor {predictor.name}")
         self._room = threading.BoundedSemaphore(rules.max_waiting)
 
     async def run(self, act: Callable[[Predictor], T]) -> T:

@@ -251,13 +251,16 @@ class Chunked:
 
     def _fail(self, error: Exception) -> None:
         self._failed = True
-        self._futures.clear()
-        self._historics.clear()
-        self._geo.take()
         self._reply.end(error_part(self._call, status_of(error)))
         self._stop()
 
     def _stop(self) -> None:
+        """Lets go of what has arrived as well: the task keeps its error, and that keeps this."""
+        self._futures.clear()
+        self._historics.clear()
+        self._geo.take()
+        if self._pieces is not None:
+            self._pieces = Pieces()
         self._room.release()  # whoever reads shall not wait
         self.task.cancel()
 

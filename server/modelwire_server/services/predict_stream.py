@@ -50,10 +50,15 @@ class PredictStream:
             await self._answers.write(write)
             await reader
         finally:
-            under_way = {reader, *self._tasks}
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await self._end(reader)
+            # An error of its refers to this frame: what came last would stay in memory until the collector finds the two.
+            del reader
+
+    async def _end(self, reader: "asyncio.Task[None]") -> None:
+        under_way = {reader, *self._tasks}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _read(self, messages: AsyncIterator[bytes]) -> None:
         try:

@@ -4,6 +4,7 @@ JSON has one type for numbers, so whole ones up to 2^53 become int on the way in
 """
 
 import json
+import math
 import sys
 from typing import Any
 
@@ -90,7 +91,9 @@ def value_of(value: struct_pb2.Value, field: str, depth: int = DEEPEST, *, exact
 def _number(number: float, field: str) -> int | float:
     if number - number != 0.0:  # not a number, or infinite
         raise InvalidField.of(FieldViolation(field, f"{number} is not a number that JSON knows"))
-    return int(number) if number.is_integer() and abs(number) <= WHOLE else number
+    # There is no whole number that is less than nothing by its sign alone.
+    is_whole = number.is_integer() and abs(number) <= WHOLE and (number != 0 or math.copysign(1, number) > 0)
+    return int(number) if is_whole else number
 
 
 def _go_deeper(field: str, depth: int) -> None:

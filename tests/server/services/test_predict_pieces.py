@@ -16,6 +16,7 @@ from modelwire.v1 import frame_pb2, run_info_pb2
 from modelwire.v1 import predict_service_pb2 as pb
 from modelwire_server.frames import FrameLimits, read_frame, write_frame
 from modelwire_server.services.chunked import AT_ONCE
+from modelwire_server.services.receiving import LARGEST_CHUNK
 from modelwire_server.services.stream_answers import MOST_CALLS
 
 Part = pb.PredictStreamRequest
@@ -47,9 +48,14 @@ def chunks_of(table: pa.Table, rows: int) -> list[bytes]:
 
 def parts_of(call: int, model: str, chunks: list[bytes], **header: Any) -> Iterator[Part]:
     yield Part(call=call, header=pb.PredictRequest(model=model, **header))
-    for chunk in chunks:
-        yield Part(call=call, future=chunk)
+    yield from futures(call, chunks)
     yield Part(call=call, end=END)
+
+
+def futures(call: int, chunks: list[bytes]) -> Iterator[Part]:
+    for chunk in chunks:
+        for at in range(0, len(chunk), LARGEST_CHUNK):
+            yield Part(call=call, future=chunk[at : at + LARGEST_CHUNK])
 
 
 def whole(call: int, model: str, **columns: Any) -> Part:
@@ -71,7 +77,12 @@ def kinds(answers: list[pb.PredictStreamResponse]) -> list[tuple[int, str | None
 
 
 def numbers(count: int, **columns: Any) -> pa.Table:
-    return pa.table({"x": np.arange(count, dtype=float), **columns})
+    """Rows of 64 bytes, and what is added."""
+    return pa.table({"x": np.arange(count, dtype=float), **padding(count), **columns})
+
+
+def padding(count: int) -> dict[str, Any]:
+    return {f"padding_{number}": np.zeros(count) for number in range(7)}
 
 
 async def rest_of(call: Any) -> list[pb.PredictStreamResponse]:
@@ -113,7 +124,7 @@ def test_answers_come_while_the_frame_is_sent(run: Any) -> None:
         model = await edge.model(runner_id="rows")
         parts = parts_of(1, model, chunks_of(numbers(600_000), 150_000))
         call = edge.predictions.PredictStream()
-        for _ in range(3):  # the header, the schema, a batch
+        for _ in range(5):  # the header, the schema, a batch in three chunks
             await call.write(next(parts))
         first = await call.read()
         assert first.WhichOneof("part") == "predictions"
@@ -188,7 +199,7 @@ def test_frames_without_rows(run: Any) -> None:
 def test_an_error_after_answers_does_not_end_the_stream(run: Any, apart: Any) -> None:
     async def scenario(edge: Any) -> None:
         model = await edge.model(runner_id="rows")
-        frame = pa.table({"x": np.where(np.arange(800_000) == 450_000, -1.0, 1.0)})
+        frame = pa.table({"x": np.where(np.arange(800_000) == 450_000, -1.0, 1.0), **padding(800_000)})
         cut_short = chunks_of(numbers(300_000), 150_000)[:-1]
         parts = [
             *parts_of(1, model, chunks_of(frame, 150_000)),
@@ -208,10 +219,10 @@ def test_an_error_after_answers_does_not_end_the_stream(run: Any, apart: Any) ->
 def test_a_frame_that_fails_is_told_at_once_and_its_rest_is_not_predicted(run: Any, apart: Any) -> None:
     async def scenario(edge: Any) -> None:
         model = await edge.model(runner_id="rows")
-        bad = chunks_of(pa.table({"x": np.full(3_000_000, -1.0)}), 150_000)
+        bad = chunks_of(pa.table({"x": np.full(900_000, -1.0), **padding(900_000)}), 150_000)
         parts = parts_of(1, model, bad)
         call = edge.predictions.PredictStream()
-        for _ in range(3):
+        for _ in range(5):
             await call.write(next(parts))
         answer = await call.read()
         assert apart(answer.error).reason == "RUNNER_FAILED"
@@ -235,7 +246,7 @@ def test_what_cannot_be_cut_is_predicted_as_a_whole(run: Any) -> None:
         plain, begin = chunks_of(numbers(300_000), 150_000), Part(call=1, header=pb.PredictRequest(model=model))
         past = Part(call=1, historic=write_frame(numbers(3)))
         place = Part(call=1, geo=json.dumps({"type": "FeatureCollection", "features": []}).encode())
-        rest = [*(Part(call=1, future=chunk) for chunk in plain), Part(call=1, end=END)]
+        rest = [*futures(1, plain), Part(call=1, end=END)]
         for parts, is_cut in (
             (parts_of(1, model, chunks_of(periods, 50_000)), False),
             (parts_of(1, model, chunks_of(periods, 50_000), **known), True),
@@ -268,7 +279,7 @@ def test_limits(run: Any, apart: Any) -> None:
 
     async def scenario(edge: Any) -> None:
         rows, times = await edge.model(runner_id="rows"), await edge.model(runner_id="times")
-        small, large = chunks_of(numbers(400_000), 50_000), chunks_of(numbers(800_000), 50_000)
+        small, large = chunks_of(numbers(50_000), 10_000), chunks_of(numbers(100_000), 10_000)
         answers = await answers_to(edge, *parts_of(1, rows, small), *parts_of(2, times, small), *parts_of(3, rows, large))
         ends = [answer for answer in answers if answer.WhichOneof("part") in ("end", "error")]
         assert kinds(ends) == [(1, "end"), (2, "error"), (3, "error")]
@@ -285,7 +296,7 @@ def test_limits(run: Any, apart: Any) -> None:
 def test_later_rows_get_the_columns_of_the_first(run: Any, apart: Any, first: int, second: int, reason: str) -> None:
     async def scenario(edge: Any) -> None:
         model, count = await edge.model(runner_id="changing"), 150_000
-        frame = pa.table({"x": [first] * count + [second] * count})
+        frame = pa.table({"x": [first] * count + [second] * count, **padding(2 * count)})
         answers = await answers_to(edge, *parts_of(1, model, chunks_of(frame, count)))
         if reason:
             assert apart(answers[-1].error).reason == reason
@@ -298,8 +309,8 @@ def test_later_rows_get_the_columns_of_the_first(run: Any, apart: Any, first: in
 
 def test_a_model_that_stands_still_stops_the_caller(run: Any) -> None:
     async def scenario(edge: Any) -> None:
-        model, frame = await edge.model(runner_id="rows"), numbers(300_000, wait=np.zeros(300_000, np.int8))
-        head, batch, _ = chunks_of(frame, 150_000)
+        model, frame = await edge.model(runner_id="rows"), numbers(120_000, wait=np.zeros(120_000, np.int8))
+        head, batch, _ = chunks_of(frame, 60_000)
         call = edge.predictions.PredictStream()
         await call.write(Part(call=1, header=pb.PredictRequest(model=model)))
         await call.write(Part(call=1, future=head))
@@ -316,7 +327,7 @@ def test_a_model_that_stands_still_stops_the_caller(run: Any) -> None:
 def test_a_caller_that_takes_no_answers_is_predicted_no_further(run: Any) -> None:
     async def scenario(edge: Any) -> None:
         model = await edge.model(runner_id="rows")
-        head, batch, _ = chunks_of(numbers(300_000), 150_000)
+        head, batch, _ = chunks_of(numbers(120_000), 60_000)
         call = edge.predictions.PredictStream()
         await call.write(Part(call=1, header=pb.PredictRequest(model=model)))
         await call.write(Part(call=1, future=head))
@@ -333,7 +344,7 @@ def test_a_caller_that_takes_no_answers_is_predicted_no_further(run: Any) -> Non
 
 def test_leaving_ends_the_work(run: Any) -> None:
     async def scenario(edge: Any) -> None:
-        model, frame = await edge.model(runner_id="rows"), numbers(2_000_000, wait=np.zeros(2_000_000, np.int8))
+        model, frame = await edge.model(runner_id="rows"), numbers(900_000, wait=np.zeros(900_000, np.int8))
         call = edge.predictions.PredictStream(parts_of(1, model, chunks_of(frame, 150_000)))
         assert await asyncio.to_thread(row_runners.entered.acquire, timeout=20)
         call.cancel()

@@ -1,6 +1,7 @@
 """PredictStream: many predictions, small and large, on one stream."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -205,5 +206,39 @@ def test_leaving_stops_what_is_under_way(run: Any) -> None:
         await edge.left_by_all("PredictService", "PredictStream")
         left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("predict stream")]
         assert left == []
+
+    run(scenario)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """The collector does not come by."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def until_forgotten(*kinds: str) -> None:
+    while any(type(one).__name__ in kinds for one in gc.get_objects()):  # noqa: ASYNC110  no event tells of it
+        await asyncio.sleep(0.01)
+
+
+def test_a_refused_stream_leaves_nothing_behind(run: Any, uncollected: None) -> None:
+    async def scenario(edge: Any) -> None:
+        model = await edge.model()
+        parts = [Part(call=1, header=pb.PredictRequest(model=model)), Part(call=1, future=bytes(4_500_000))]
+        with pytest.raises(grpc.aio.AioRpcError):
+            await answers_to(edge, *parts)
+        await until_forgotten("PredictStream", "_MessageReceiver")
+
+    run(scenario)
+
+
+def test_a_refused_call_leaves_nothing_behind(run: Any, uncollected: None) -> None:
+    async def scenario(edge: Any) -> None:
+        with pytest.raises(grpc.aio.AioRpcError, match="future"):
+            await edge.predictions.Predict(pb.PredictRequest(model=await edge.model()))
+        await until_forgotten("InvalidFrame")
 
     run(scenario)
