@@ -157,6 +157,8 @@ async def unless_gone(request: Request, work: Awaitable[T], read: asyncio.Event 
         gone.cancel()
         if doing.cancel():
             await asyncio.wait({doing})
+        # An error of the work refers to this frame.
+        del doing
 
 
 async def _gone(request: Request, read: asyncio.Event | None) -> None:

@@ -132,8 +132,8 @@ class _Call:
             raise self._sent.error
         if not self.task.done():
             raise CallFailed(_Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        if self.context.failure is not None:
-            raise self.context.failure
+        if self.context.ending is not None:
+            raise CallFailed.of(*self.context.ending)
         if self.task.cancelled():
             raise CallFailed(_Code.CANCELLED, "the call was canceled")
         if (error := self.task.exception()) is not None:
@@ -224,7 +224,8 @@ class InsideContext(grpc.aio.ServicerContext[Any, Any]):
         self._code, self._text = _Code.OK, ""
         self._ends = None if sending.timeout is None else time.monotonic() + sending.timeout
         self._callbacks: list[Callable[[Any], None]] = []
-        self.failure: CallFailed | None = None
+        # Not the error itself: its traceback would refer to this, and the two would stay in memory with the message.
+        self.ending: tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]] | None = None
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         self._callbacks.append(callback)
@@ -238,7 +239,7 @@ class InsideContext(grpc.aio.ServicerContext[Any, Any]):
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any:
         self._code, self._text, self._trailer = code, details, tuple(trailing_metadata or self._trailer)
-        self.failure = CallFailed.of(code, details, self._trailer)
+        self.ending = code, details, self._trailer
         raise grpc.aio.AbortError("Locally aborted.")
 
     async def abort_with_status(self, status: Any) -> Any:

@@ -217,7 +217,7 @@ def test_a_status_without_details(run: Any) -> None:
 
 def test_what_takes_too_long_is_ended(run: Any) -> None:
     async def scenario(calls: Calls, cage: Cage) -> None:
-        assert (await failure(calls, "wait", Sending(timeout=0.1))).code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert (await failure(calls, "wait", Sending(timeout=1))).code is grpc.StatusCode.DEADLINE_EXCEEDED
         await cage.left.wait()
         with pytest.raises(CallFailed) as raised:
             async for _ in calls.stream(rpc("Many"), told(count=1, then="wait"), Sending(timeout=0.1)):
