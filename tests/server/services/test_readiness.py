@@ -307,7 +307,7 @@ def test_readiness_really_predicts(run: Any, tmp_path: Path) -> None:
         (tmp_path / "value").write_text("4")
         assert (await readiness(edge)).ready
 
-    run(scenario, targets=[BRITTLE], predictor_check_seconds=0.001)
+    run(scenario, targets=[BRITTLE], predictor_check_seconds=1e-6)
 
 
 def test_what_was_found_holds_for_the_configured_time(run: Any, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_golden_rows_are_what_a_model_must_predict(run: Any, tmp_path: Path) -> 
         assert not found.ready
         assert "NaN" in found.message
 
-    run(scenario, targets=[BRITTLE], predictor_check_seconds=0.001)
+    run(scenario, targets=[BRITTLE], predictor_check_seconds=1e-6)
 
 
 def test_a_model_that_hangs_is_not_ready_and_keeps_nobody_waiting(run: Any, tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_a_model_that_hangs_is_not_ready_and_keeps_nobody_waiting(run: Any, tmp_
         with pipe.open("w") as file:  # lets it end
             file.write("1")
 
-    run(scenario, targets=[BRITTLE], predictor_check_seconds=0.001, predictor_check_timeout=0.3)
+    run(scenario, targets=[BRITTLE], predictor_check_seconds=1e-6, predictor_check_timeout=0.3)
 
 
 def test_models_come_and_go_in_health_checks(run: Any) -> None:
