@@ -1,5 +1,6 @@
 """Code around every call, whatever its shape: unary or streaming, either way."""
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
@@ -143,12 +144,13 @@ def _reading(act: Act) -> Act:
 
 def _forgetting(act: Act) -> Act:
     """The outermost part. gRPC keeps the error that ended a call with the call, and a traceback keeps what its frames held, the message
-    and the call included: a circle that takes memory until the collector comes by, which it does rarely here."""
+    and the call included: a circle that takes memory until the collector comes by, which it does rarely here. Other errors are faults, of which gRPC logs where
+    they come from."""
 
     async def forgetting(request: Any, context: Context) -> Any:
         try:
             return await act(request, context)
-        except BaseException as error:
+        except (asyncio.CancelledError, grpc.aio.BaseError) as error:
             del request, context
             error.__traceback__ = error.__context__ = None
             raise
