@@ -144,8 +144,8 @@ def _reading(act: Act) -> Act:
 
 def _forgetting(act: Act) -> Act:
     """The outermost part. gRPC keeps the error that ended a call with the call, and a traceback keeps what its frames held, the message
-    and the call included: a circle that takes memory until the collector comes by, which it does rarely here. Other errors are faults, of which gRPC logs where
-    they come from."""
+    and the call included: a circle that takes memory until the collector comes by, which it does rarely here. Other errors are
+    faults, of which gRPC logs where they come from."""
 
     async def forgetting(request: Any, context: Context) -> Any:
         try:
