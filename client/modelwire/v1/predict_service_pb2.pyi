@@ -208,6 +208,7 @@ class PredictStreamRequest(_message.Message):
     GEO_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
     call: _builtins.int
     """Which prediction the part belongs to: a number that the caller chooses, greater than that of the prediction before."""
     historic: _builtins.bytes
@@ -232,6 +233,12 @@ class PredictStreamRequest(_message.Message):
     def options(self) -> Global___PredictStreamOptions:
         """How this stream is answered: in its first message only, whose `call` is not read."""
 
+    @_builtins.property
+    def bundle(self) -> Global___PredictStreamRequestBundle:
+        """Several of these messages in one, for who has many small predictions at hand: a message costs more than what it says. The
+        `call` beside it is not read.
+        """
+
     def __init__(
         self,
         *,
@@ -243,16 +250,41 @@ class PredictStreamRequest(_message.Message):
         geo: _builtins.bytes = ...,
         end: Global___PredictStreamEnd | None = ...,
         options: Global___PredictStreamOptions | None = ...,
+        bundle: Global___PredictStreamRequestBundle | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "future", b"future", "geo", b"geo", "header", b"header", "historic", b"historic", "options", b"options", "part", b"part", "whole", b"whole"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "end", b"end", "future", b"future", "geo", b"geo", "header", b"header", "historic", b"historic", "options", b"options", "part", b"part", "whole", b"whole"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "end", b"end", "future", b"future", "geo", b"geo", "header", b"header", "historic", b"historic", "options", b"options", "part", b"part", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "call", b"call", "end", b"end", "future", b"future", "geo", b"geo", "header", b"header", "historic", b"historic", "options", b"options", "part", b"part", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["whole", "header", "historic", "future", "geo", "end", "options"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["whole", "header", "historic", "future", "geo", "end", "options", "bundle"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___PredictStreamRequest: _TypeAlias = PredictStreamRequest  # noqa: Y015
+
+@_typing.final
+class PredictStreamRequestBundle(_message.Message):
+    """Messages that are taken as if they came one by one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictStreamRequest]:
+        """In their order; none of them is a bundle."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___PredictStreamRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictStreamRequestBundle: _TypeAlias = PredictStreamRequestBundle  # noqa: Y015
 
 @_typing.final
 class PredictStreamOptions(_message.Message):
@@ -261,16 +293,20 @@ class PredictStreamOptions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OUT_OF_ORDER_FIELD_NUMBER: _builtins.int
+    BUNDLED_FIELD_NUMBER: _builtins.int
     out_of_order: _builtins.bool
     """Answers come as they are done, in any order; `call` tells which prediction each belongs to."""
+    bundled: _builtins.bool
+    """Answers that are there at the same time come together, as a `bundle`."""
     def __init__(
         self,
         *,
         out_of_order: _builtins.bool = ...,
+        bundled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["out_of_order", b"out_of_order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundled", b"bundled", "out_of_order", b"out_of_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,6 +359,7 @@ class PredictStreamResponse(_message.Message):
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
     call: _builtins.int
     """The prediction that is answered."""
     predictions: _builtins.bytes
@@ -339,6 +376,10 @@ class PredictStreamResponse(_message.Message):
     def error(self) -> _status_pb2.Status:
         """This prediction failed; the stream goes on."""
 
+    @_builtins.property
+    def bundle(self) -> Global___PredictStreamResponseBundle:
+        """Several of these messages in one, if `options` asked for that. The `call` beside it says nothing."""
+
     def __init__(
         self,
         *,
@@ -347,16 +388,41 @@ class PredictStreamResponse(_message.Message):
         predictions: _builtins.bytes = ...,
         end: Global___PredictStreamEnd | None = ...,
         error: _status_pb2.Status | None = ...,
+        bundle: Global___PredictStreamResponseBundle | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "error", b"error", "part", b"part", "predictions", b"predictions", "whole", b"whole"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "end", b"end", "error", b"error", "part", b"part", "predictions", b"predictions", "whole", b"whole"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "end", b"end", "error", b"error", "part", b"part", "predictions", b"predictions", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "call", b"call", "end", b"end", "error", b"error", "part", b"part", "predictions", b"predictions", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["whole", "predictions", "end", "error"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["whole", "predictions", "end", "error", "bundle"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___PredictStreamResponse: _TypeAlias = PredictStreamResponse  # noqa: Y015
+
+@_typing.final
+class PredictStreamResponseBundle(_message.Message):
+    """Messages to be taken as if they came one by one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictStreamResponse]:
+        """In their order; none of them is a bundle."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___PredictStreamResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictStreamResponseBundle: _TypeAlias = PredictStreamResponseBundle  # noqa: Y015
 
 @_typing.final
 class SubmitPredictionRequest(_message.Message):
