@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 ALIGNMENT = 8
 LONGEST_VARINT = 10
 _NUMBER = 0x08  # field 1, a number
-_BYTES = 2  # the kind of a field of bytes
+_BYTES = 2  # the kind of a field of bytes, and of a message
+_FIRST = bytes((1 << 3 | _BYTES,))
 
 
 def field_tag(field: int) -> int:
-    """What stands before a field of bytes."""
+    """What stands before a field of bytes, or a message."""
     return field << 3 | _BYTES
 
 
@@ -42,6 +43,12 @@ def write_chunk(number: int, tag: int, buffers: Iterable[Any]) -> bytes:
     views = [memoryview(buffer) for buffer in buffers]
     size = _varint(sum(view.nbytes for view in views))
     return b"".join([b"\x08", _padded(_varint(number), 2 + len(size)), bytes((tag,)), size, *views])
+
+
+def write_bundle(tag: int, messages: Iterable[bytes]) -> bytes:
+    """A message whose only field, of this tag, is a message that holds others in its field 1. The tag is less than 128."""
+    content = b"".join([part for message in messages for part in (_FIRST, _varint(len(message)), message)])
+    return b"".join([bytes((tag,)), _varint(len(content)), content])
 
 
 def _padded(digits: bytes, others: int) -> bytes:
