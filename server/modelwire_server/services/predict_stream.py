@@ -17,7 +17,7 @@ from ..prediction import Prediction
 from .chunked import PATIENCE, Chunked
 from .receiving import LARGEST_CHUNK, out_of_order
 from .stream_answers import Answers, Reply
-from .stream_messages import Part, error_part, read_part, whole_part
+from .stream_messages import Part, error_part, read_parts, whole_part
 
 
 class PredictStream:
@@ -63,9 +63,10 @@ class PredictStream:
     async def _read(self, messages: AsyncIterator[bytes]) -> None:
         try:
             async for message in messages:
-                await self._take(read_part(message), len(message))
-                if self._answers.is_full:
-                    await self._answers.room()
+                for part in read_parts(message):
+                    await self._take(part)
+                    if self._answers.is_full:
+                        await self._answers.room()
             if self._open is not None:
                 raise out_of_order("end", f"of call {self._open[0]} is needed: the stream ended without")
         finally:
@@ -73,7 +74,7 @@ class PredictStream:
                 self._open[1].give_up()
             self._answers.close()
 
-    async def _take(self, part: Part, size: int) -> None:
+    async def _take(self, part: Part) -> None:
         is_first, self._is_new = self._is_new, False
         match part.name:
             case None:
@@ -81,7 +82,7 @@ class PredictStream:
             case "whole":
                 self._begin(part.call)
                 self._watch(
-                    asyncio.create_task(self._whole(part, self._answers.begin(size)), name=f"predict stream call {part.call}")
+                    asyncio.create_task(self._whole(part, self._answers.begin(part.size)), name=f"predict stream call {part.call}")
                 )
             case "header":
                 await self._start(part)
@@ -91,6 +92,9 @@ class PredictStream:
                 if not is_first:
                     raise out_of_order("options", "must be in the first message of the stream")
                 self._answers.in_order = not part.content.out_of_order
+                self._answers.are_bundled = part.content.bundled
+            case "bundle":
+                raise out_of_order("bundle", "must not be within a bundle")
             case name:
                 if len(part.content) > LARGEST_CHUNK:
                     raise out_of_order(name, f"has {len(part.content):,} bytes in one chunk; at most {LARGEST_CHUNK:,} are allowed")

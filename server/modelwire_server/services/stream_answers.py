@@ -3,6 +3,9 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
+
+from .stream_messages import bundle_of
 
 # So many predictions of a stream are under way or wait for their answers to be taken, and so many bytes of questions and answers:
 # enough to keep a model busy, and to let predictions share its calls.
@@ -10,6 +13,9 @@ MOST_CALLS = 256
 MOST_BYTES = 4 << 20
 # So many bytes of one answer wait to be taken before more of it is made.
 MOST_OF_ONE = 1 << 20
+# So many parts, and bytes of them, go into a bundle.
+MOST_IN_BUNDLE = 64
+MOST_OF_BUNDLE = 256 << 10
 
 
 class Reply:
@@ -42,7 +48,7 @@ class Answers:
     """What is to be written, and who must wait because there is too much of it. `calls` is how many predictions are under way."""
 
     def __init__(self) -> None:
-        self.in_order = True
+        self.in_order, self.are_bundled = True, False
         self._open: deque[Reply] = deque()
         self._ready: deque[tuple[Reply, bytes]] = deque()
         self.calls = self._bytes = 0
@@ -122,13 +128,28 @@ class Answers:
         """Writes answers until there are no more questions and all are answered."""
         while not (self._is_closed and self.is_empty):
             while self._ready:
-                reply, part = self._ready[0]
-                await write(part)
-                self._ready.popleft()
-                reply.size -= len(part)
-                self._bytes -= len(part)
-                self._progress.set()
+                parts = self._next()
+                await write(bundle_of(parts) if len(parts) > 1 else parts[0])
+                self._taken(len(parts))
             if self._is_closed and self.is_empty:
                 return
             self._news.clear()
             await self._news.wait()
+
+    def _next(self) -> list[bytes]:
+        """The parts of the next message."""
+        first, *others = (part for _, part in islice(self._ready, MOST_IN_BUNDLE if self.are_bundled else 1))
+        parts, size = [first], len(first)
+        for part in others:
+            size += len(part)
+            if size > MOST_OF_BUNDLE:
+                break
+            parts.append(part)
+        return parts
+
+    def _taken(self, count: int) -> None:
+        for _ in range(count):
+            reply, part = self._ready.popleft()
+            reply.size -= len(part)
+            self._bytes -= len(part)
+        self._progress.set()

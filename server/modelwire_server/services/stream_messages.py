@@ -4,7 +4,7 @@ Chunks of frames are most of what travels, and protobuf would copy each of them 
 protobuf.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import grpc
@@ -12,31 +12,36 @@ from google.rpc import status_pb2
 
 from modelwire.v1 import predict_service_pb2 as pb
 from modelwire.v1.predict_service_pb2_grpc import add_PredictServiceServicer_to_server
-from modelwire.wire import field_tag, read_chunk, write_chunk
+from modelwire.wire import field_tag, read_chunk, write_bundle, write_chunk
 
 _CHUNKS = {
     field_tag(field.number): field.name for field in pb.PredictStreamRequest.DESCRIPTOR.fields if field.type == field.TYPE_BYTES
 }
 _PREDICTIONS = field_tag(pb.PredictStreamResponse.PREDICTIONS_FIELD_NUMBER)
 _WHOLE = field_tag(pb.PredictStreamResponse.WHOLE_FIELD_NUMBER)
+_BUNDLE = field_tag(pb.PredictStreamResponse.BUNDLE_FIELD_NUMBER)
 
 
 class Part(NamedTuple):
-    """A part of a prediction: `content` is a message, or a view of bytes."""
+    """A part of a prediction: `content` is a message or bytes, and `size` about how many bytes it has."""
 
     call: int
     name: str | None
     content: Any
+    size: int
 
 
-def read_part(data: bytes) -> Part:
-    """Raises DecodeError."""
+def read_parts(data: bytes) -> Iterator[Part]:
+    """One part, or those of a bundle. Raises DecodeError."""
     if chunk := read_chunk(data, _CHUNKS):
         call, tag, content = chunk
-        return Part(call, _CHUNKS[tag], content)
+        yield Part(call, _CHUNKS[tag], content, len(data))
+        return
     message = pb.PredictStreamRequest.FromString(data)
-    name = message.WhichOneof("part")
-    return Part(message.call, name, getattr(message, name) if name else None)
+    messages = message.bundle.parts if message.HasField("bundle") else (message,)
+    for one in messages:
+        name = one.WhichOneof("part")
+        yield Part(one.call, name, getattr(one, name) if name else None, len(data) // len(messages))
 
 
 def predictions_part(call: int, buffers: Sequence[Any]) -> bytes:
@@ -59,6 +64,11 @@ def end_part(call: int, end: pb.PredictStreamEnd) -> bytes:
 
 def error_part(call: int, status: status_pb2.Status) -> bytes:
     return pb.PredictStreamResponse(call=call, error=status).SerializeToString()
+
+
+def bundle_of(parts: Iterable[bytes]) -> bytes:
+    """Parts of answers, in one message."""
+    return write_bundle(_BUNDLE, parts)
 
 
 def add_predict_service(servicer: Any, server: Any) -> None:
