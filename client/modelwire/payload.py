@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import asdict
-from itertools import count
+from itertools import count, groupby
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from modelwire.chunks import SMALL, ReceivedFrame, decode, encode, encode_buffers, encode_chunks, slices
@@ -15,7 +15,7 @@ from modelwire.records import RunInfo
 from modelwire.statuses import error_of_status
 from modelwire.v1 import frame_pb2, predict_service_pb2, run_info_pb2
 from modelwire.values import to_struct
-from modelwire.wire import field_tag, read_chunk, write_chunk
+from modelwire.wire import field_tag, read_chunk, read_tag, write_bundle, write_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,11 +34,17 @@ class HasGeoInterface(Protocol):
 GeoLike: TypeAlias = "Mapping[str, Any] | HasGeoInterface"
 RunInfoLike: TypeAlias = "RunInfo | Mapping[str, Any]"
 
+# The most that travels in a bundle, unless one message alone is larger.
+BUNDLE_MESSAGES = 64
+BUNDLE_BYTES = 256 * 1024
+
 _TAGS = {
     field.name: field_tag(field.number)
     for field in predict_service_pb2.PredictStreamRequest.DESCRIPTOR.fields
     if field.type == field.TYPE_BYTES
 }
+_WHOLE = field_tag(predict_service_pb2.PredictStreamRequest.WHOLE_FIELD_NUMBER)
+_BUNDLE = field_tag(predict_service_pb2.PredictStreamRequest.BUNDLE_FIELD_NUMBER)
 _PREDICTIONS = field_tag(predict_service_pb2.PredictStreamResponse.PREDICTIONS_FIELD_NUMBER)
 
 
@@ -115,8 +121,8 @@ def empty_like(frame: FrameLike) -> pa.Table:
 class Conversation:
     """Predictions on one stream: makes the requests, and puts the answers together. Use as a context manager.
 
-    `header` names the model and what is common to all predictions; `payloads` are made while they are sent, in another thread, and no
-    more than `in_flight` before their answers are there.
+    `header` names the model and what is common to all predictions, `options` say how they are answered; `payloads` are made while
+    they are sent, in another thread, and no more than `in_flight` before their answers are there.
     """
 
     def __init__(
@@ -124,12 +130,12 @@ class Conversation:
         header: predict_service_pb2.PredictRequest,
         payloads: Iterable[Payload],
         *,
-        out_of_order: bool = False,
+        options: predict_service_pb2.PredictStreamOptions | None = None,
         in_flight: int | None = None,
     ) -> None:
         self._header = header
         self._payloads = iter(payloads)
-        self._out_of_order = out_of_order
+        self._options = options
         self._room = None if in_flight is None else threading.Semaphore(in_flight)
         self._is_over = False
         self._asked: dict[int, FrameSource] = {}
@@ -145,8 +151,8 @@ class Conversation:
     def requests(self) -> Iterator[bytes]:
         """The messages, numbered 1, 2, 3 ... by prediction."""
         part = predict_service_pb2.PredictStreamRequest
-        if self._out_of_order:
-            yield part(options=predict_service_pb2.PredictStreamOptions(out_of_order=True)).SerializeToString()
+        if self._options is not None:
+            yield part(options=self._options).SerializeToString()
         for call in count(1):
             if (payload := self._next()) is None:
                 return
@@ -170,13 +176,18 @@ class Conversation:
         if self._room is not None:
             self._room.release()
 
-    def take(self, message: bytes) -> tuple[int, Any] | None:
-        """Takes the next part of the answers. Returns the number of a prediction, counted from 0, and a frame or a ModelwireError when
-        it completes one, else None."""
+    def take(self, message: bytes) -> Iterator[tuple[int, Any]]:
+        """Takes the next part of the answers, or a bundle of them. Gives the number, counted from 0, of each prediction that it
+        completes, and a frame or a ModelwireError."""
         if chunk := read_chunk(message, (_PREDICTIONS,)):
             self._frame(chunk[0]).feed(chunk[2])
-            return None
+            return
         answer = predict_service_pb2.PredictStreamResponse.FromString(message)
+        for part in answer.bundle.parts if answer.HasField("bundle") else (answer,):
+            if (result := self._result(part)) is not None:
+                yield part.call - 1, result
+
+    def _result(self, answer: predict_service_pb2.PredictStreamResponse) -> Any:
         call, part = answer.call, answer.WhichOneof("part")
         if part == "predictions":
             self._frame(call).feed(answer.predictions)
@@ -186,12 +197,39 @@ class Conversation:
         source, received = self._asked.pop(call), self._received.pop(call, None)
         self._make_room()
         if part == "error":
-            return call - 1, error_of_status(answer.error)
+            return error_of_status(answer.error)
         table = decode(answer.whole.predictions.arrow) if part == "whole" else (received or ReceivedFrame()).result()
-        return call - 1, source.like_me(table)
+        return source.like_me(table)
 
     def _frame(self, call: int) -> ReceivedFrame:
         return self._received.setdefault(call, ReceivedFrame())
+
+
+def bundles(ready: Iterable[bytes]) -> Iterator[bytes]:
+    """Messages of PredictStream in their order, where those of small predictions that follow one another share bundles."""
+    for is_whole, messages in groupby(ready, _is_whole):
+        share = _bundled if is_whole else iter
+        yield from share(messages)
+
+
+def _is_whole(message: bytes) -> bool:
+    return read_tag(message) == _WHOLE
+
+
+def _bundled(messages: Iterable[bytes]) -> Iterator[bytes]:
+    together: list[bytes] = []
+    size = 0
+    for message in messages:
+        if together and (len(together) == BUNDLE_MESSAGES or size + len(message) > BUNDLE_BYTES):
+            yield _as_one(together)
+            together, size = [], 0
+        together.append(message)
+        size += len(message)
+    yield _as_one(together)
+
+
+def _as_one(messages: list[bytes]) -> bytes:
+    return messages[0] if len(messages) == 1 else write_bundle(_BUNDLE, messages)
 
 
 def frame_message(frame: FrameLike, field: str) -> frame_pb2.Frame:

@@ -38,6 +38,14 @@ def read_chunk(message: bytes, tags: Collection[int]) -> tuple[int, int, memoryv
     return number, message[at], memoryview(message)[begin:]
 
 
+def read_tag(message: bytes) -> int:
+    """The tag of what follows the number of a message; 0 if nothing does."""
+    if not message or message[0] != _NUMBER:
+        return 0
+    _, at = _read_varint(message, 1)
+    return message[at] if 0 < at < len(message) else 0
+
+
 def write_chunk(number: int, tag: int, buffers: Iterable[Any]) -> bytes:
     """A message of a number, which must not be negative, and a chunk."""
     views = [memoryview(buffer) for buffer in buffers]

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelwire.v1.predict_service_pb2 import PredictStreamEnd, PredictStreamRequest
-from modelwire.wire import ALIGNMENT, field_tag, read_chunk, write_chunk
+from modelwire.v1.predict_service_pb2 import PredictRequest, PredictStreamEnd, PredictStreamRequest
+from modelwire.wire import ALIGNMENT, field_tag, read_chunk, read_tag, write_bundle, write_chunk
 
 FUTURE = field_tag(PredictStreamRequest.FUTURE_FIELD_NUMBER)
 numbers = st.integers(0, (1 << 63) - 1)
@@ -44,3 +44,21 @@ def test_messages_without_a_chunk_are_none() -> None:
     assert read_chunk(PredictStreamRequest(call=-1, future=b"x").SerializeToString(), {FUTURE}) is None
     assert read_chunk(PredictStreamRequest(call=1, geo=b"x").SerializeToString(), {FUTURE}) is None
     assert read_chunk(PredictStreamRequest(call=1, future=b"xyz").SerializeToString()[:-1], {FUTURE}) is None
+
+
+@given(calls=st.lists(numbers, min_size=1, max_size=5), chunk=st.binary(max_size=300))
+def test_protobuf_reads_a_bundle(calls: list[int], chunk: bytes) -> None:
+    tag = field_tag(PredictStreamRequest.BUNDLE_FIELD_NUMBER)
+    message = write_bundle(tag, [write_chunk(call, FUTURE, [chunk]) for call in calls])
+    parts = PredictStreamRequest.FromString(message).bundle.parts
+    assert [(part.call, part.future) for part in parts] == [(call, chunk) for call in calls]
+
+
+@given(call=st.integers(1, (1 << 63) - 1))
+def test_what_a_message_holds_is_told_by_its_tag(call: int) -> None:
+    whole = PredictStreamRequest(call=call, whole=PredictRequest(model="m")).SerializeToString()
+    assert read_tag(whole) == field_tag(PredictStreamRequest.WHOLE_FIELD_NUMBER)
+    assert read_tag(write_chunk(call, FUTURE, [b"x"])) == FUTURE
+    assert read_tag(PredictStreamRequest(call=call).SerializeToString()) == 0
+    assert read_tag(PredictStreamRequest(end=PredictStreamEnd()).SerializeToString()) == 0
+    assert read_tag(b"") == 0

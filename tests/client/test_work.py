@@ -68,6 +68,13 @@ def collect(requests: Iterator[Any]) -> Received:
     return received
 
 
+def predictions_of(requests: Iterator[Any]) -> Iterator[Any]:
+    """The parts of predictions on a stream, which may come in bundles, after the options."""
+    for request in requests:
+        if not request.HasField("options"):
+            yield from request.bundle.parts if request.HasField("bundle") else (request,)
+
+
 class Worker(TrainServiceServicer, PredictServiceServicer, RunnerServiceServicer):
     """Notes what it receives; predicts y = 2 x in batches of 10,000 rows, and fails for x < 0."""
 
@@ -125,7 +132,7 @@ class Worker(TrainServiceServicer, PredictServiceServicer, RunnerServiceServicer
     def PredictStream(self, request_iterator: Any, context: Any) -> Iterator[predict_service_pb2.PredictStreamResponse]:
         answer = predict_service_pb2.PredictStreamResponse
         calls: dict[int, Received] = {}
-        for request in request_iterator:
+        for request in predictions_of(request_iterator):
             part = request.WhichOneof("part")
             if part in ("header", "whole"):
                 calls[request.call] = Received(getattr(request, part), streamed=part == "header")

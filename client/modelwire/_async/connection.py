@@ -18,6 +18,7 @@ from modelwire.statuses import asks_for_retry, error_of_call, never_arrived
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
+    from modelwire.ahead import Pack
     from modelwire.transport import Settings
 
 RequestT = TypeVar("RequestT")
@@ -170,10 +171,11 @@ class AsyncConnection:
         *,
         idle: float | None,
         timeout: float | None = None,
+        pack: Pack[RequestT] | None = None,
     ) -> AsyncGenerator[AnswerT, None]:
-        """Many requests, many answers, both as they come."""
+        """Many requests, many answers, both as they come. `pack` makes fewer requests of those that are ready at the same time."""
         async with seam.Guard(idle) as guard:
-            call = guard.watch(method(guard.outgoing(requests), **self._options(timeout)))
+            call = guard.watch(method(guard.outgoing(requests, pack), **self._options(timeout)))
             async for answer in self._answers(call, guard):
                 yield answer
 

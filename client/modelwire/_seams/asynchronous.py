@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import deque
 from collections.abc import AsyncIterable
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager, suppress
-from contextvars import copy_context
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import grpc.aio
 
+from modelwire.ahead import Ahead, Pack
 from modelwire.transport import Settings, channel_options
 from modelwire.v1 import (
     artifact_service_pb2_grpc,
@@ -55,11 +52,7 @@ STATUS_PATIENCE = 1.0
 
 PREDICT_STREAM = "/modelwire.v1.PredictService/PredictStream"
 
-# So many bytes of requests are made before they can be sent.
-AHEAD_BYTES = 4 * 1024 * 1024
-
 T = TypeVar("T")
-_END: Any = object()
 
 
 def open_channel(settings: Settings) -> Channel:
@@ -136,41 +129,13 @@ class _OnLoop(Generic[T]):
             self._next.cancel()
 
 
-class _Ahead(Generic[T]):
-    """Reads an iterator in a thread of its own, a few items ahead."""
+class _AheadOfLoop(Ahead[T]):
+    """Ahead, for who waits on the event loop."""
 
     def __init__(self, items: Iterator[T]) -> None:
-        self._items = items
         self._loop = asyncio.get_running_loop()
-        self._change = threading.Condition()
-        self._read: deque[T] = deque()
-        self._bytes = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._is_over = False
-        self._failure: BaseException | None = None
-        work = partial(copy_context().run, self._run)
-        threading.Thread(target=work, name="modelwire-requests", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            for item in self._items:
-                if not self._put(item):
-                    return
-        except BaseException as error:
-            self._failure = error
-        with self._change:
-            self._is_over = True
-            self._wake()
-
-    def _put(self, item: T) -> bool:
-        """Waits for room; tells whether there is anybody who wants more."""
-        with self._change:
-            self._read.append(item)
-            self._bytes += _size(item)
-            self._wake()
-            while self._bytes >= AHEAD_BYTES and not self._is_over:
-                self._change.wait()
-            return not self._is_over
+        super().__init__(items)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -178,32 +143,14 @@ class _Ahead(Generic[T]):
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(_finish, waiter)
 
-    async def next(self) -> T:
-        """The next item, or _END. Raises what the iterator raised."""
+    async def taken(self) -> list[T]:
+        """See `take`."""
         while True:
             with self._change:
-                if self._read:
-                    item = self._read.popleft()
-                    self._bytes -= _size(item)
-                    self._change.notify()
-                    return item
-                if self._is_over:
-                    break
+                if self._is_ready():
+                    return self._taken()
                 waiter = self._waiter = self._loop.create_future()
             await waiter
-        if self._failure is not None:
-            raise self._failure
-        return cast("T", _END)
-
-    def close(self) -> None:
-        """Nothing more is wanted."""
-        with self._change:
-            self._is_over = True
-            self._change.notify()
-
-
-def _size(item: object) -> int:
-    return len(item) if isinstance(item, bytes) else AHEAD_BYTES // 2
 
 
 def _finish(waiter: asyncio.Future[None]) -> None:
@@ -278,14 +225,16 @@ class Guard:
         self.expired = True
         self._call.cancel()
 
-    async def outgoing(self, requests: Iterator[T]) -> AsyncIterator[T]:
-        """The requests, made in a thread. If making one fails the call is canceled and `failure` tells why."""
-        with closing(_Ahead(requests)) as ahead:
+    async def outgoing(self, requests: Iterator[T], pack: Pack[T] | None = None) -> AsyncIterator[T]:
+        """The requests, made in a thread; `pack` makes fewer of those that are ready at the same time. If making one fails the call
+        is canceled and `failure` tells why."""
+        with closing(_AheadOfLoop(requests)) as ahead:
             try:
-                while (request := await ahead.next()) is not _END:
-                    self.start()
-                    yield request
-                    self.stop()
+                while ready := await ahead.taken():
+                    for request in pack(ready) if pack else ready:
+                        self.start()
+                        yield request
+                        self.stop()
                 self.start()
             except Exception as error:
                 self.failure = error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 
+from modelwire.ahead import Ahead, Pack
 from modelwire.transport import Settings, channel_options
 from modelwire.v1 import (
     artifact_service_pb2_grpc,
@@ -101,6 +102,7 @@ class Guard:
         self._change = threading.Condition()
         self._due: float | None = None
         self._over = False
+        self._ahead: Ahead[Any] | None = None
         self.expired = False
         self.failure: Exception | None = None
 
@@ -113,6 +115,8 @@ class Guard:
         with self._change:
             self._over = True
             self._change.notify()
+        if self._ahead is not None:
+            self._ahead.close()
         if self._call is not None:
             self._call.cancel()
 
@@ -155,11 +159,12 @@ class Guard:
             self._bound.wait()
             self._call.cancel()
 
-    def outgoing(self, requests: Iterator[T]) -> Iterator[T]:
-        """The requests. If making one fails the call is canceled and `failure` tells why."""
+    def outgoing(self, requests: Iterator[T], pack: Pack[T] | None = None) -> Iterator[T]:
+        """The requests; `pack` makes fewer of those that are ready at the same time. If making one fails the call is canceled and
+        `failure` tells why."""
         self._bound.wait()
         try:
-            for request in requests:
+            for request in requests if pack is None else self._packed(requests, pack):
                 self.start()
                 yield request
                 self.stop()
@@ -167,3 +172,12 @@ class Guard:
         except Exception as error:
             self.failure = error
             self._call.cancel()
+
+    def _packed(self, requests: Iterator[T], pack: Pack[T]) -> Iterator[T]:
+        """They are made in a thread: gRPC's asks for the next one only when the one before is sent."""
+        with self._change:
+            if self._over:
+                return
+            ahead = self._ahead = Ahead(requests)
+        while ready := ahead.take():
+            yield from pack(ready)

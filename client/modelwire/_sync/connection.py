@@ -20,6 +20,7 @@ from modelwire.statuses import asks_for_retry, error_of_call, never_arrived
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from modelwire.ahead import Pack
     from modelwire.transport import Settings
 
 RequestT = TypeVar("RequestT")
@@ -171,10 +172,11 @@ class Connection:
         *,
         idle: float | None,
         timeout: float | None = None,
+        pack: Pack[RequestT] | None = None,
     ) -> Generator[AnswerT, None]:
-        """Many requests, many answers, both as they come."""
+        """Many requests, many answers, both as they come. `pack` makes fewer requests of those that are ready at the same time."""
         with seam.Guard(idle) as guard:
-            call = guard.watch(method(guard.outgoing(requests), **self._options(timeout)))
+            call = guard.watch(method(guard.outgoing(requests, pack), **self._options(timeout)))
             yield from self._answers(call, guard)
 
     def _answers(self, call: Any, guard: seam.Guard) -> Iterator[Any]:

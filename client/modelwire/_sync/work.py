@@ -13,7 +13,7 @@ from modelwire._sync.connection import Connection, new_request_id
 from modelwire._sync.jobs import Job
 from modelwire.chunks import decode
 from modelwire.errors import InvalidArgument, Unavailable
-from modelwire.payload import Conversation, GeoLike, Payload, RunInfoLike, empty_like, raise_if_error, run_info_message
+from modelwire.payload import Conversation, GeoLike, Payload, RunInfoLike, bundles, empty_like, raise_if_error, run_info_message
 from modelwire.v1 import predict_service_pb2, train_service_pb2
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def _predict_large(
         answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=idle, timeout=timeout)
         with closing(answers):
             for answer in answers:
-                if (result := conversation.take(answer)) is not None:
-                    return result[1]
+                for _, result in conversation.take(answer):
+                    return result
     raise Unavailable(f"{connection.settings.target} ended the stream without an answer")
 
 
@@ -153,16 +153,17 @@ def predict_many(
     if in_flight is not None and in_flight < 1:
         raise InvalidArgument.of("in_flight", f"must be at least 1, not {in_flight}")
     request = predict_service_pb2.PredictRequest(model=id_of(model), run_info=run_info_message(run_info))
+    options = predict_service_pb2.PredictStreamOptions(out_of_order=out_of_order, bundled=True)
     with seam.readable(futures) as frames:
         payloads = (Payload({"historic": historic, "future": future}, geo) for future in frames)
-        with Conversation(request, payloads, out_of_order=out_of_order, in_flight=in_flight) as conversation:
-            answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=None)
+        with Conversation(request, payloads, options=options, in_flight=in_flight) as conversation:
+            answers = connection.converse(connection.stubs.predict_stream, conversation.requests(), idle=None, pack=bundles)
             with closing(answers):
                 for answer in answers:
-                    if (result := conversation.take(answer)) is not None:
+                    for number, result in conversation.take(answer):
                         if errors == "raise":
-                            raise_if_error(result[1])
-                        yield result if out_of_order else result[1]
+                            raise_if_error(result)
+                        yield (number, result) if out_of_order else result
 
 
 def id_of(thing: Config | Model | Artifact | str) -> str:
