@@ -38,6 +38,7 @@ type Options struct {
 	Greeting    int
 	Answers     int
 	Numbered    bool
+	Bundled     int
 }
 
 func main() {
@@ -79,6 +80,7 @@ func parse(mode string, arguments []string) Options {
 	flags.IntVar(&o.Greeting, "greeting", 0, "answers that come before the first that counts (stream)")
 	flags.IntVar(&o.Answers, "answers", 1, "messages that make one answer (stream)")
 	flags.BoolVar(&o.Numbered, "numbered", false, "protobuf field 1 of every request and answer is the number of the call (stream)")
+	flags.IntVar(&o.Bundled, "bundled", 1, "messages that may share one: in field 9 of requests, in field 6 of answers (stream)")
 	_ = flags.Parse(arguments)
 	return o
 }

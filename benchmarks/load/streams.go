@@ -54,19 +54,19 @@ func runStream(connection *grpc.ClientConn, o Options, inFlight int, requests Re
 	return take(stream, o, calls, room, notes)
 }
 
-// feed sends a request whenever there is room for one, until the time is over.
+// feed sends a request whenever there is room for one, until the time is over. Several that have room at once share a bundle.
 func feed(stream grpc.ClientStream, o Options, requests Requests, calls *openCalls, room chan struct{}, watch *Watch) {
 	if !send(stream, requests.preamble) {
 		return
 	}
-	for number := uint64(1); !watch.over(); number++ {
-		<-room
-		request := int(number % uint64(len(requests.groups)))
-		message := requests.groups[request][0]
-		if o.Numbered {
-			message = numbered(number, message)
+	for number := uint64(1); !watch.over(); {
+		share := places(room, o.Bundled)
+		messages := make([][]byte, share)
+		for n := range messages {
+			messages[n] = begin(o, requests, calls, number)
+			number++
 		}
-		calls.begin(number, openCall{request, time.Now()})
+		message := bundle(messages)
 		if stream.SendMsg(&message) != nil {
 			return
 		}
@@ -74,25 +74,62 @@ func feed(stream grpc.ClientStream, o Options, requests Requests, calls *openCal
 	_ = stream.CloseSend()
 }
 
+// places waits for room for one message, and takes that for others, as many in all as a bundle may have, if it is there.
+func places(room chan struct{}, most int) int {
+	<-room
+	for taken := 1; ; taken++ {
+		if taken >= most {
+			return taken
+		}
+		select {
+		case <-room:
+		default:
+			return taken
+		}
+	}
+}
+
+func begin(o Options, requests Requests, calls *openCalls, number uint64) []byte {
+	request := int(number % uint64(len(requests.groups)))
+	message := requests.groups[request][0]
+	if o.Numbered {
+		message = numbered(number, message)
+	}
+	calls.begin(number, openCall{request, time.Now()})
+	return message
+}
+
 // take receives until the server has answered all and ends the stream.
 func take(stream grpc.ClientStream, o Options, calls *openCalls, room chan struct{}, notes *Notes) error {
-	for count := -o.Greeting; ; count++ {
-		var answer []byte
-		if err := stream.RecvMsg(&answer); err == io.EOF {
+	count := -o.Greeting
+	for {
+		var message []byte
+		if err := stream.RecvMsg(&message); err == io.EOF {
 			return nil
 		} else if err != nil {
 			notes.add(time.Now(), time.Now(), 0, nil, err)
 			return err
 		}
-		if count < 0 || (count+1)%o.Answers != 0 {
-			continue
+		answers := [][]byte{message}
+		if o.Bundled > 1 {
+			answers = parts(message)
 		}
-		call, known := calls.end(answer)
-		if !known {
-			return errUnknownCall
+		ended := 0
+		for _, answer := range answers {
+			if count++; count <= 0 || count%o.Answers != 0 {
+				continue
+			}
+			call, known := calls.end(answer)
+			if !known {
+				return errUnknownCall
+			}
+			notes.add(call.begun, time.Now(), call.request, [][]byte{answer}, nil)
+			ended++
 		}
-		notes.add(call.begun, time.Now(), call.request, [][]byte{answer}, nil)
-		room <- struct{}{}
+		// What was answered at once has room at once.
+		for ; ended > 0; ended-- {
+			room <- struct{}{}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +20,9 @@ from .mlserver import infer
 
 PREDICT = "/modelwire.v1.PredictService/Predict"
 STREAM = "/modelwire.v1.PredictService/PredictStream"
+# The most messages in a bundle, and what asks for answers in bundles.
+BUNDLED = 32
+OPTIONS = pb.PredictStreamRequest(options=pb.PredictStreamOptions(bundled=True)).SerializeToString()
 # Fields of PredictStreamResponse.
 PREDICTIONS, ERROR = 3, 5
 # Record batches of 1.25 MiB.
@@ -56,10 +60,11 @@ class Modelwire(Peer):
 
     def streams(self, place: Place, question: Question) -> Works:
         model = train(place)
-        return {
+        alone = {
             self.name: streamed(place, model, question, "runner"),
             f"{self.name}, compiled": streamed(place, model, question, "onnx"),
         }
+        return alone | {name.replace(self.name, f"{self.name}, bundled"): bundled(work) for name, work in alone.items()}
 
     def frame(self, place: Place, question: Question, form: str) -> Work:
         model, engine = train(place), "onnx" if "compiled" in form else "runner"
@@ -119,6 +124,11 @@ def streamed(place: Place, model: str, question: Question, engine: str = "") -> 
         read=lambda answer: classes(pb.PredictStreamResponse.FromString(answer).whole.SerializeToString()),
         options=("-numbered",),
     )
+
+
+def bundled(work: Work) -> Work:
+    """The same messages, in bundles of those that have room at the same time."""
+    return replace(work, preamble=[OPTIONS], options=(*work.options, f"-bundled={BUNDLED}"))
 
 
 def whole(place: Place, method: str, messages: Sequence[bytes], question: Question, read: Callable[[bytes], list[int]]) -> Work:

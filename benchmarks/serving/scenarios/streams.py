@@ -2,6 +2,7 @@
 
 from ..load import run
 from ..peer import Peer, Place, Question, Running, Works
+from ..peers.modelwire import BUNDLED as MOST_IN_BUNDLE
 from ..results import Figures, Section
 from ..rounds import Measured, Results, Turn, rounds
 from . import Plan
@@ -11,6 +12,8 @@ from .unary import LIMIT, notes, one_row_each
 SHAPES = {1: "1 stream, 64 in flight", 16: "16 streams, 64 in flight"}
 IN_FLIGHT = 64
 UNARY = 0
+# What the names of lines have more whose messages share bundles.
+BUNDLED = ", bundled"
 
 
 def streams(plan: Plan) -> Section:
@@ -22,10 +25,11 @@ def streams(plan: Plan) -> Section:
         name="streams",
         title="One row of 4 doubles a message, on streams that stay open",
         how=(
-            f"{IN_FLIGHT} messages in flight, on one stream and on 16, beside as many unary calls. {plan.rounds} rounds in turn, "
-            f"{plan.seconds:g} s for each figure."
+            f"{IN_FLIGHT} messages in flight, on one stream and on 16, beside as many unary calls of the same engine. Bundled: up to "
+            f"{MOST_IN_BUNDLE} of the same messages, those that have room at the same time, share one, and so do answers; the echo's do "
+            f"not. {plan.rounds} rounds in turn, {plan.seconds:g} s for each figure."
         ),
-        tables=[_table(results)],
+        tables=[table(results)],
         notes=notes(peers, results),
         busy=results.busy_at_start,
     )
@@ -49,7 +53,8 @@ def _turn(running: Running, plan: Plan) -> Measured:
     return measured
 
 
-def _table(results: Results) -> Figures:
+def table(results: Results) -> Figures:
+    """Rates on streams, beside those of unary calls of the same engine."""
     columns = [
         "messages/s",
         "unary, 64 in flight",
@@ -66,14 +71,14 @@ def _table(results: Results) -> Figures:
 
 
 def _row(results: Results, subject: str) -> list[str]:
-    levels = (UNARY, *SHAPES)
-    single = results.series[subject, 1]
+    unary = results.series[subject.replace(BUNDLED, ""), UNARY]
+    series = {UNARY: unary, **{count: results.series[subject, count] for count in SHAPES}}
     return [
         subject,
-        *(f"{results.series[subject, level].per_second:,.0f}" for level in levels),
+        *(f"{one.per_second:,.0f}" for one in series.values()),
         *(results.share(subject, LIMIT, count) for count in SHAPES),
-        *(f"{results.series[subject, count].per_second / results.series[subject, UNARY].per_second:.2f} x" for count in SHAPES),
-        f"{single.p50:.2f}",
-        f"{single.p99:.2f}",
-        f"{sum(results.series[subject, level].failed for level in levels):,}",
+        *(f"{series[count].per_second / unary.per_second:.2f} x" for count in SHAPES),
+        f"{series[1].p50:.2f}",
+        f"{series[1].p99:.2f}",
+        f"{sum(one.failed for one in series.values()):,}",
     ]
