@@ -11,7 +11,10 @@ import asyncio
 import selectors
 import time
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from .cores import roam
 
 T = TypeVar("T")
 
@@ -58,7 +61,9 @@ def run(work: Coroutine[Any, Any, T], busy_seconds: float) -> T:
     """asyncio.run() on a loop that looks for so long before it sleeps; 0 is never."""
 
     def loop() -> asyncio.AbstractEventLoop:
-        return asyncio.SelectorEventLoop(BusySelector(busy_seconds) if busy_seconds else None)
+        made = asyncio.SelectorEventLoop(BusySelector(busy_seconds) if busy_seconds else None)
+        made.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio", initializer=roam))
+        return made
 
     with asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(work)

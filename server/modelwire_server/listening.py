@@ -18,9 +18,20 @@ from .settings import Settings
 def bind(server: grpc.aio.Server, settings: Settings) -> int:
     """Opens the gRPC port and returns its number. Raises StartError."""
     try:
-        return server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
+        port = server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
     except RuntimeError:
         raise no_grpc_port(settings.host, settings.grpc_port) from None
+    if settings.reuse_port:
+        _fill_below(max(_sockets_at(port)))
+    return port
+
+
+def _fill_below(fd: int) -> None:
+    """Leaves no free descriptor below this one. A process that is killed closes them in their order: were a connection before the port,
+    who has lost it could connect again with the port that goes next, and lose that too."""
+    while (filler := os.open(os.devnull, os.O_RDONLY)) < fd:
+        pass
+    os.close(filler)
 
 
 def stop_listening(port: int) -> None:

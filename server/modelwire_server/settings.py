@@ -109,6 +109,11 @@ class Settings(BaseSettings):
         "Answers come faster for it, and it takes time of a core. 0: never. By default 0.0005 where each process has two cores, 0.0001 "
         "where it has one of several.",
     )
+    pin_workers: bool = Field(
+        True,
+        description="Where there are as many workers as cores, each answers calls on a core of its own; models that take longer than a "
+        "millisecond compute on any.",
+    )
     max_batch_rows: Count = Field(1024, description="So many rows may predictions have together that share a call.")
     told_models: Annotated[int, Field(ge=0)] = Field(
         20, description="So many models have metrics of their own, the first ones that predict; further ones are `other` together."

@@ -27,7 +27,7 @@ from modelwire_runners.predictor import self_tests_later
 
 from . import app, event_loop
 from .common_page import CommonPage
-from .cores import available_cores
+from .cores import available_cores, keep_to, own_core
 from .database.neighbours import Neighbours
 from .database.notifications import Listener
 from .errors import Degraded, ModelwireError, StartError
@@ -48,7 +48,7 @@ from .runners import RunnerRegistry
 from .settings import Settings
 from .supervision.forking import Template
 from .supervision.member import Member
-from .supervision.seats import JOBS
+from .supervision.seats import CALLS, JOBS
 
 log = structlog.get_logger(__name__)
 
@@ -117,6 +117,8 @@ def live(loaded: Loaded, order: Message, link: socket.socket, fds: Sequence[int]
     configure_logs(settings.log_level, settings.log_format, worker=seat)
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(f"modelwire {seat}"[:_COMMAND_LENGTH])
+    if order["role"] == CALLS and settings.pin_workers and (core := own_core(int(seat), settings.workers)) is not None:
+        keep_to(core)
     return event_loop.run(_work(loaded, order, link, fds), settings.busy_seconds)
 
 

@@ -349,10 +349,22 @@ def test_a_worker_that_is_killed_under_load_fails_only_its_own_calls(own: Server
         replaced_after = time.monotonic() - killed_at
         load.go_on()
     assert replaced_after < 2
-    # No more than were under way on all connections.
-    assert len(load.failures) <= 12
+    # Those that were under way on all connections, and those that were given to them before it was known that they are gone.
+    assert len(load.failures) <= 24
     assert {failure.code() for failure in load.failures} <= {grpc.StatusCode.UNAVAILABLE}
     assert samples(own)["modelwire_worker_restarts_total[]"] == 1
+
+
+def test_the_port_is_gone_before_the_connections_of_a_worker_that_is_killed(own: ServerProcess) -> None:
+    """Otherwise who has lost a connection may be given another that is about to go: descriptors are closed in their order."""
+    with Client(own.target) as client:
+        model = trained(client)
+    with Load(own, model):
+        for pid in serving_pids(own).values():
+            links = [link for link in psutil.Process(pid).net_connections("tcp") if link.laddr.port == own.grpc_port]
+            ports = [link.fd for link in links if link.status == psutil.CONN_LISTEN]
+            assert ports
+            assert all(link.fd > max(ports) for link in links if link.status == psutil.CONN_ESTABLISHED)
 
 
 def test_the_client_hides_that_a_worker_is_killed(own: ServerProcess) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from modelwire_runners.frames import Frame
 
+from ..cores import roam
 from ..deadline import remaining
 from ..errors import Overloaded
 from .asks import Ask, Predicted
@@ -32,7 +33,8 @@ class Predictor:
 
     def __init__(self, *, scripts: ScriptPredictor, rules: LaneRules) -> None:
         sys.setswitchinterval(_TURN_SECONDS)
-        self._pool = ThreadPoolExecutor(_MODELS_WITH_ALL_THREADS * rules.threads, thread_name_prefix="predict")
+        threads = _MODELS_WITH_ALL_THREADS * rules.threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict", initializer=roam)
         self._rules = rules
         self._scripts = scripts
         self._in_scripts = 0

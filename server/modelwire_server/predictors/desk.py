@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from modelwire_runners import Predictor, PredictorError
 
+from ..cores import roam
 from ..errors import Overloaded, PredictorNotFound, StartError
 from .readiness import Readiness, ReadinessChecks
 
@@ -85,7 +86,7 @@ class _Bench:
     def __init__(self, predictor: Predictor, rules: PredictorRules) -> None:
         self.predictor = predictor
         self._rules = rules
-        self._pool = ThreadPoolExecutor(rules.threads, thread_name_prefix=f"predictor {predictor.name}")
+        self._pool = ThreadPoolExecutor(rules.threads, thread_name_prefix=f"predictor {predictor.name}", initializer=roam)
         self._room = threading.BoundedSemaphore(rules.max_waiting)
 
     async def run(self, act: Callable[[Predictor], T]) -> T:
