@@ -224,6 +224,7 @@ def predictor_rules(settings: Settings) -> PredictorRules:
         max_waiting=settings.max_waiting_predictions,
         check_seconds=settings.predictor_check_seconds,
         check_timeout=settings.predictor_check_timeout,
+        yields=settings.models_yield,
     )
 
 

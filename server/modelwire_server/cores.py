@@ -2,6 +2,7 @@
 
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 
 # Microseconds of processor time in a period, and the period: how containers are limited (cgroup v2).
@@ -37,9 +38,18 @@ def own_core(number: int, processes: int) -> int | None:
 def keep_to(core: int) -> None:
     """Has this thread, and those that it starts from now on, run on this core only. Threads that wake each other all the time, as those
     of an event loop and of gRPC do, then need not wait for another core to wake up, and find their data in its caches."""
-    os.sched_setaffinity(0, {core})
+    with suppress(OSError):  # not everywhere may a process choose
+        os.sched_setaffinity(0, {core})
 
 
 def roam() -> None:
     """Has this thread run on any core: for what computes for long, whatever the thread that started it keeps to."""
-    os.sched_setaffinity(0, _GIVEN)
+    with suppress(OSError):
+        os.sched_setaffinity(0, _GIVEN)
+
+
+def stand_back() -> None:
+    """Has this thread run on any core, and only where no other thread wants it. There is no way back."""
+    roam()
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

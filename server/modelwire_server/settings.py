@@ -114,6 +114,12 @@ class Settings(BaseSettings):
         description="Where there are as many workers as cores, each answers calls on a core of its own; models that take longer than a "
         "millisecond compute on any.",
     )
+    models_yield: bool = Field(
+        False,
+        description="Threads in which models compute run only where nothing else wants the core (SCHED_IDLE of Linux). Fast models are "
+        "then hardly slower beside others that compute for long, and those stand still while jobs or other programs keep all cores busy: "
+        "for machines on which nothing else runs.",
+    )
     max_batch_rows: Count = Field(1024, description="So many rows may predictions have together that share a call.")
     told_models: Annotated[int, Field(ge=0)] = Field(
         20, description="So many models have metrics of their own, the first ones that predict; further ones are `other` together."
@@ -276,6 +282,7 @@ class Settings(BaseSettings):
             max_rows=self.max_batch_rows,
             max_waiting=self.max_waiting_predictions,
             threads=self.predict_threads,
+            yields=self.models_yield,
         )
 
     @field_validator("compile")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelwire_server import cores
-from modelwire_server.cores import available_cores, granted_cores, keep_to, own_core, roam
+from modelwire_server.cores import available_cores, granted_cores, keep_to, own_core, roam, stand_back
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,23 @@ def test_threads_keep_to_a_core_until_they_roam() -> None:
     thread.start()
     thread.join()
     assert seen == [{max(given)}, given, {max(given)}]
+    assert os.sched_getaffinity(0) == given
+
+
+def test_threads_that_stand_back_leave_the_others_as_they_are() -> None:
+    seen = []
+
+    def work() -> None:
+        stand_back()
+        seen.append(os.sched_getscheduler(0))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert [*seen, os.sched_getscheduler(0)] == [os.SCHED_IDLE, os.SCHED_OTHER]
+
+
+def test_where_a_process_may_not_choose_nothing_happens() -> None:
+    given = os.sched_getaffinity(0)
+    keep_to(1023)
     assert os.sched_getaffinity(0) == given

@@ -1,5 +1,7 @@
 """A slow model beside a fast one on one server: what the callers of the fast one notice."""
 
+from collections.abc import Mapping
+
 from ..load import begun, run
 from ..peer import Place, Question, Running, Works
 from ..peers.modelwire import Modelwire, train, unary
@@ -10,6 +12,8 @@ from .unary import one_row_each
 
 FAST = "fast"
 SLOW = {"waiting": "one that sleeps for 200 ms", "computing": "one that computes for 200 ms"}
+YIELDING = "yielding"
+TOLD = {FAST: "nothing", **SLOW, YIELDING: "one that computes for 200 ms, with `models_yield`"}
 # Calls of the slow model under way, and of the fast one.
 SLOW_IN_FLIGHT = 4
 LEVELS = (1, 16)
@@ -20,9 +24,17 @@ class Neighbours(Modelwire):
     runners = ("runner", *SLOW)
 
 
+class Yielding(Neighbours):
+    def variables(self, place: Place) -> Mapping[str, str]:
+        return {**super().variables(place), "MODELWIRE_MODELS_YIELD": "true"}
+
+
 def neighbours(plan: Plan) -> Section:
     question = one_row_each()
-    turns = [Turn("modelwire", Neighbours(), lambda place: _works(place, question))]
+    turns = [
+        Turn("modelwire", Neighbours(), lambda place: _works(place, question, {name: name for name in SLOW})),
+        Turn("modelwire, yielding", Yielding(), lambda place: _works(place, question, {YIELDING: "computing"})),
+    ]
     results = rounds(turns, question.columns, plan.rounds, lambda running: _turn(running, plan))
     return Section(
         name="neighbours",
@@ -37,27 +49,29 @@ def neighbours(plan: Plan) -> Section:
     )
 
 
-def _works(place: Place, question: Question) -> Works:
+def _works(place: Place, question: Question, slow: Mapping[str, str]) -> Works:
+    """The fast model, and runners by what their neighbourhood is called."""
     few = Question(question.rows[:4], question.expected[:4])
-    return {FAST: unary(place, train(place), question), **{name: unary(place, train(place, name), few) for name in SLOW}}
+    neighbours = {name: unary(place, train(place, runner), few) for name, runner in slow.items()}
+    return {FAST: unary(place, train(place), question), **neighbours}
 
 
 def _turn(running: Running, plan: Plan) -> Measured:
     measured: Measured = {}
+    fast, whole = running.works[FAST], plan.seconds + plan.warm_up
     for level in LEVELS:
-        measured[FAST, level] = run(running.works[FAST], in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
-        for name in SLOW:
-            whole = plan.seconds + plan.warm_up
+        if YIELDING not in running.works:
+            measured[FAST, level] = run(fast, in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
+        for name in running.works.keys() - {FAST}:
             with begun(running.works[name], in_flight=SLOW_IN_FLIGHT, seconds=whole + 5, warm_up=0):
-                measured[name, level] = run(running.works[FAST], in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
+                measured[name, level] = run(fast, in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
     return measured
 
 
 def _table(results: Results) -> Figures:
     columns = ["beside the fast model"]
     columns += [f"{what}, {level} in flight" for level in LEVELS for what in FIGURES]
-    names = {FAST: "nothing", **SLOW}
-    rows = [[told, *(cell for level in LEVELS for cell in _cells(results, name, level))] for name, told in names.items()]
+    rows = [[told, *(cell for level in LEVELS for cell in _cells(results, name, level))] for name, told in TOLD.items()]
     return Figures(columns, rows if results.series else [])
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from modelwire_runners.frames import Frame
 
-from ..cores import roam
+from ..cores import roam, stand_back
 from ..deadline import remaining
 from ..errors import Overloaded
 from .asks import Ask, Predicted
@@ -34,7 +34,7 @@ class Predictor:
     def __init__(self, *, scripts: ScriptPredictor, rules: LaneRules) -> None:
         sys.setswitchinterval(_TURN_SECONDS)
         threads = _MODELS_WITH_ALL_THREADS * rules.threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict", initializer=roam)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict", initializer=stand_back if rules.yields else roam)
         self._rules = rules
         self._scripts = scripts
         self._in_scripts = 0

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from modelwire_runners import Predictor, PredictorError
 
-from ..cores import roam
+from ..cores import roam, stand_back
 from ..errors import Overloaded, PredictorNotFound, StartError
 from .readiness import Readiness, ReadinessChecks
 
@@ -19,12 +19,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictorRules:
-    """What holds for each predictor: so many calls at once, so many under way, and how its readiness is found out, in seconds."""
+    """What holds for each predictor: so many calls at once, so many under way, how its readiness is found out, in seconds, and whether
+    it computes only where nobody else wants the core."""
 
     threads: int = 4
     max_waiting: int = 1000
     check_seconds: float = 10.0
     check_timeout: float = 30.0
+    yields: bool = False
 
 
 DEFAULT_RULES = PredictorRules()
@@ -86,7 +88,8 @@ class _Bench:
     def __init__(self, predictor: Predictor, rules: PredictorRules) -> None:
         self.predictor = predictor
         self._rules = rules
-        self._pool = ThreadPoolExecutor(rules.threads, thread_name_prefix=f"predictor {predictor.name}", initializer=roam)
+        first = stand_back if rules.yields else roam
+        self._pool = ThreadPoolExecutor(rules.threads, thread_name_prefix=f"predictor {predictor.name}", initializer=first)
         self._room = threading.BoundedSemaphore(rules.max_waiting)
 
     async def run(self, act: Callable[[Predictor], T]) -> T:

@@ -1,7 +1,6 @@
-"""Predicts how many cores the thread may use that predicts."""
+"""Predicts how many cores the thread may use that predicts, and how it is scheduled."""
 
 import os
-from typing import Any
 
 import pyarrow as pa
 
@@ -13,8 +12,8 @@ def on_train(config: BaseConfig, data: pa.Table) -> dict[str, int]:
 
 
 def on_predict(config: BaseConfig, model: dict[str, int], historic: pa.Table, future: pa.Table) -> pa.Table:
-    cores: list[Any] = [len(os.sched_getaffinity(0))] * future.num_rows
-    return future.append_column("cores", pa.array(cores))
+    found = {"cores": len(os.sched_getaffinity(0)), "policy": os.sched_getscheduler(0)}
+    return pa.table({name: [value] * future.num_rows for name, value in found.items()})
 
 
 runner = FunctionalModelRunner(on_train=on_train, on_predict=on_predict)
