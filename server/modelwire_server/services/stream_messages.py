@@ -23,7 +23,7 @@ _BUNDLE = field_tag(pb.PredictStreamResponse.BUNDLE_FIELD_NUMBER)
 
 
 class Part(NamedTuple):
-    """A part of a prediction: `content` is a message or bytes, and `size` about how many bytes it has."""
+    """A part of a prediction, of `size` bytes: `content` is a message, or bytes."""
 
     call: int
     name: str | None
@@ -33,15 +33,22 @@ class Part(NamedTuple):
 
 def read_parts(data: bytes) -> Iterator[Part]:
     """One part, or those of a bundle. Raises DecodeError."""
+    part = _read_part(data)
+    if part.name != "bundle":
+        yield part
+        return
+    for message in part.content.parts:
+        # Read anew: each would keep the whole bundle in memory, whatever its own size is.
+        yield _read_part(message.SerializeToString())
+
+
+def _read_part(data: bytes) -> Part:
     if chunk := read_chunk(data, _CHUNKS):
         call, tag, content = chunk
-        yield Part(call, _CHUNKS[tag], content, len(data))
-        return
+        return Part(call, _CHUNKS[tag], content, len(data))
     message = pb.PredictStreamRequest.FromString(data)
-    messages = message.bundle.parts if message.HasField("bundle") else (message,)
-    for one in messages:
-        name = one.WhichOneof("part")
-        yield Part(one.call, name, getattr(one, name) if name else None, len(data) // len(messages))
+    name = message.WhichOneof("part")
+    return Part(message.call, name, getattr(message, name) if name else None, len(data))
 
 
 def predictions_part(call: int, buffers: Sequence[Any]) -> bytes:
