@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import grpc
-
 from .gateway.alone import options_of
 from .gateway.http import http_app
 from .gateway.inside import InsideCalls, Registered
@@ -20,11 +18,13 @@ from .gateway.predictor_routes import predictor_routes
 from .gateway.readiness import readiness_routes, readiness_summary
 from .gateway.system import Check
 from .gateway.transcoding import Transcoder
+from .http2.server import GrpcServer
 from .interceptors.around import Surrounded
-from .listening import HttpServer, bind, has_connections, stop_listening
+from .listening import HttpServer
 from .metrics import MetricsText, ServerMetrics
+from .ports import grpc_listeners
 from .services.health import Health
-from .services.registration import Domain, add_services, around_calls, server_options
+from .services.registration import Domain, add_services, around_calls, server_rules
 from .settings import Settings
 
 # So often must nobody be connected any more, so many seconds apart.
@@ -35,7 +35,7 @@ _LOOKS, _LOOK_SECONDS = 3, 0.1
 class Front:
     """Both servers; the ports are open, so that what callers send is kept until start()."""
 
-    server: grpc.aio.Server
+    server: GrpcServer
     http: HttpServer
     calls: InsideCalls
     health: Health
@@ -49,7 +49,7 @@ class Front:
     async def leave(self, seconds: float) -> None:
         """Takes no more connections, and waits until the clients of those that there are have connected with another process; but no
         longer than so many seconds."""
-        stop_listening(self.grpc_port)
+        self.server.leave()
         self.http.leave()
         quiet = 0
         with contextlib.suppress(TimeoutError):
@@ -57,7 +57,7 @@ class Front:
                 # A connection that came in the last moment may not have been seen.
                 while quiet < _LOOKS:
                     await asyncio.sleep(_LOOK_SECONDS)
-                    quiet = 0 if has_connections(self.grpc_port) or self.http.has_connections else quiet + 1
+                    quiet = 0 if self.server.has_connections or self.http.has_connections else quiet + 1
 
     async def stop(self, seconds: float) -> None:
         """Takes no more calls, and gives those under way so much time to end."""
@@ -76,14 +76,13 @@ async def open_front(
 ) -> Front:
     """Opens the ports of the settings for the services of a domain; `http_socket` listens already, if it is given. Calls are counted in
     `metrics`; `page` is what is shown of them, if that is not all. Raises StartError."""
-    surrounded = Surrounded(around_calls(settings, metrics))
-    server = grpc.aio.server(
-        handlers=[surrounded], options=server_options(settings), maximum_concurrent_rpcs=settings.max_concurrent_rpcs
-    )
+    around = around_calls(settings, metrics)
+    surrounded = Surrounded(around)
     services = Registered(surrounded)
     health = await add_services(services, domain, settings=settings, metrics=metrics)
-    calls = InsideCalls(services.handlers, [around_calls(settings, metrics)])
-    grpc_port = bind(server, settings)
+    calls = InsideCalls(services.handlers, around)
+    listeners = grpc_listeners(settings.host, settings.grpc_port, share=settings.reuse_port)
+    server = GrpcServer(surrounded.find, listeners, server_rules(settings))
     options = options_of(settings)
     app = http_app(
         checks=checks,
@@ -98,4 +97,4 @@ async def open_front(
         ],
         summary=partial(readiness_summary, calls),
     )
-    return Front(server=server, http=HttpServer(app, settings, http_socket), calls=calls, health=health, grpc_port=grpc_port)
+    return Front(server=server, http=HttpServer(app, settings, http_socket), calls=calls, health=health, grpc_port=server.port)

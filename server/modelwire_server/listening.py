@@ -1,84 +1,12 @@
-"""The ports of a server."""
+"""The HTTP port of a server."""
 
 import asyncio
-import os
 import socket
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-import grpc
 import uvicorn
 
-from .ports import http_listener, no_grpc_port
+from .ports import http_listener
 from .settings import Settings
-
-
-def bind(server: grpc.aio.Server, settings: Settings) -> int:
-    """Opens the gRPC port and returns its number. Raises StartError."""
-    try:
-        port = server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
-    except RuntimeError:
-        raise no_grpc_port(settings.host, settings.grpc_port) from None
-    if settings.reuse_port:
-        _fill_below(max(_sockets_at(port)))
-    return port
-
-
-def _fill_below(fd: int) -> None:
-    """Leaves no free descriptor below this one. A process that is killed closes them in their order: were a connection before the port,
-    who has lost it could connect again with the port that goes next, and lose that too."""
-    while (filler := os.open(os.devnull, os.O_RDONLY)) < fd:
-        pass
-    os.close(filler)
-
-
-def stop_listening(port: int) -> None:
-    """Has this process take no more connections on a port of gRPC's. A server of gRPC can only be stopped as a whole, which fails the
-    calls that arrive in that moment; so the connections have to be gone before."""
-    for fd in _sockets_at(port):
-        with _borrowed(fd) as link:
-            if link.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                link.shutdown(socket.SHUT_RDWR)
-
-
-def has_connections(port: int) -> bool:
-    """Whether anybody is connected with this process on a port."""
-    return any(_is_connected(fd) for fd in _sockets_at(port))
-
-
-def _sockets_at(port: int) -> Iterator[int]:
-    """Descriptors of this process that are sockets of the port."""
-    for entry in list(Path("/proc/self/fd").iterdir()):
-        fd = int(entry.name)
-        try:
-            if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                with _borrowed(fd) as link:
-                    if link.family in (socket.AF_INET, socket.AF_INET6) and link.getsockname()[1] == port:
-                        yield fd
-        except OSError:
-            # Closed meanwhile.
-            continue
-
-
-def _is_connected(fd: int) -> bool:
-    try:
-        with _borrowed(fd) as link:
-            link.getpeername()
-    except OSError:
-        return False
-    return True
-
-
-@contextmanager
-def _borrowed(fd: int) -> Iterator[socket.socket]:
-    """Somebody else's descriptor as a socket."""
-    link = socket.socket(fileno=fd)
-    try:
-        yield link
-    finally:
-        link.detach()
 
 
 class HttpServer:

@@ -1,6 +1,7 @@
 """The ports of a server, for one process or for several that share them."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,47 @@ _QUEUE = 2048
 
 def no_grpc_port(host: str, port: int) -> StartError:
     return StartError(f"cannot listen on {host}:{port}: is the port in use? --grpc-port chooses another")
+
+
+def grpc_listeners(host: str, port: int, *, share: bool) -> list[socket.socket]:
+    """Sockets that listen for gRPC: one for each address of the host, all with the same port, that of the first if it is 0. `share` is
+    whether other sockets may have it, too. Raises StartError."""
+    listeners: list[socket.socket] = []
+    try:
+        for family, address in _addresses(host, port):
+            listener = socket.socket(family)
+            listeners.append(listener)
+            _prepare(listener, share)
+            listener.bind((address[0], listeners[0].getsockname()[1] if len(listeners) > 1 else port, *address[2:]))
+            listener.listen(_QUEUE)
+        if share:
+            _fill_below(max(listener.fileno() for listener in listeners))
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise no_grpc_port(host, port) from None
+    return listeners
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _prepare(listener: socket.socket, share: bool) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Its connections inherit it. Without it what is sent in two pieces waits 40 ms for the acknowledgement of the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if share:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _fill_below(fd: int) -> None:
+    """Leaves no free descriptor below this one. A process that is killed closes them in their order: were a connection before the port,
+    who has lost it could connect again with the port that goes next, and lose that too."""
+    while (filler := os.open(os.devnull, os.O_RDONLY)) < fd:
+        pass
+    os.close(filler)
 
 
 def no_http_port(host: str, port: int, why: str | None = None) -> StartError:

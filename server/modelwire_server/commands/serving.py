@@ -151,14 +151,12 @@ def run(settings: "Settings", *, as_json: bool) -> None:
         from modelwire_runners import TargetError
 
         from ..errors import StartError
-        from ..polling import chosen_polling
         from ..running import Running
 
         if settings.workers > 1:
             from ..supervision.serving import serve as serve_forever
         else:
-            with chosen_polling():
-                from ..app import serve as serve_forever
+            from ..app import serve as serve_forever
 
     started = False
 

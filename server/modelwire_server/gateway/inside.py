@@ -1,8 +1,7 @@
 """Calls of the services in this process: no socket, no serialization, and the same interceptors around them."""
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, cast
 
 import grpc
@@ -10,7 +9,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from ..interceptors.around import Surrounded
+from ..interceptors.around import AroundCalls, Surrounded
+from ..interceptors.context import CallContext, Trailer
 from .calls import CallFailed, Requests, Sending, Sent
 from .methods import call_path
 
@@ -22,26 +22,24 @@ SHUTTING_DOWN = "the server is shutting down"
 class Registered:
     """Stands for a server where services are registered: it passes them on, and keeps their handlers for calls from inside."""
 
-    def __init__(self, server: grpc.aio.Server | Surrounded) -> None:
-        self._server = cast("Any", server)
+    def __init__(self, surrounded: Surrounded) -> None:
+        self._surrounded = surrounded
         self.handlers: dict[str, Handler] = {}
 
     def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
-        self._server.add_generic_rpc_handlers(handlers)
+        self._surrounded.add_generic_rpc_handlers(handlers)
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        # Not passed on: grpc.aio would wait for a call of each registered method, and look at all of them again after every call. The
-        # generic handlers are all that it needs.
+        """The same handlers once more, by their names."""
         self.handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
 
 
 class InsideCalls:
     """Calls handlers in tasks of their own, each with a context as gRPC's server would make it."""
 
-    def __init__(self, handlers: Mapping[str, Handler], interceptors: Sequence[grpc.aio.ServerInterceptor]) -> None:
-        """The interceptors must not be those of a server: they remember handlers that read bytes."""
+    def __init__(self, handlers: Mapping[str, Handler], around: AroundCalls) -> None:
         self._plain = handlers
-        self._interceptors = interceptors
+        self._around = around
         self._surrounded: dict[str, Handler] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._open = True
@@ -82,7 +80,7 @@ class InsideCalls:
         if not self._open:
             raise CallFailed(_Code.UNAVAILABLE, SHUTTING_DOWN)
         path = call_path(rpc)
-        handler = self._surrounded.get(path) or await self._surround(path)
+        handler = self._surrounded.get(path) or self._surround(path)
         behaviour: Callable[[Any, Any], Coroutine[Any, Any, Any]] = getattr(handler, _shape(handler))
         sent = requests if isinstance(requests, Message) else Sent(requests)
         messages: Any = sent if isinstance(sent, Message) else aiter(sent)
@@ -104,20 +102,13 @@ class InsideCalls:
                 raise CallFailed(_Code.UNAVAILABLE, SHUTTING_DOWN) from None
             raise
 
-    async def _surround(self, path: str) -> Handler:
-        if path not in self._plain:
-            raise CallFailed(_Code.UNIMPLEMENTED, f"there is no method {path}")
-        continuation: Callable[[Any], Awaitable[Handler]] = self._found
-        for interceptor in reversed(self._interceptors):
-            continuation = _link(interceptor, continuation)
-        self._surrounded[path] = await continuation(_Details(path))
-        return self._surrounded[path]
-
-    async def _found(self, details: "_Details") -> Handler:
+    def _surround(self, path: str) -> Handler:
         """The handler for messages instead of bytes."""
-        handler = self._plain[details.method]
-        make = getattr(grpc, f"{_shape(handler)}_rpc_method_handler")
-        return make(getattr(handler, _shape(handler)))
+        if (plain := self._plain.get(path)) is None:
+            raise CallFailed(_Code.UNIMPLEMENTED, f"there is no method {path}")
+        make = getattr(grpc, f"{_shape(plain)}_rpc_method_handler")
+        self._surrounded[path] = self._around.surround(path, make(getattr(plain, _shape(plain))))
+        return self._surrounded[path]
 
 
 class _Call:
@@ -139,19 +130,6 @@ class _Call:
         if (error := self.task.exception()) is not None:
             raise CallFailed(_Code.UNKNOWN, f"Unexpected {type(error)}: {error}")
         return self.task.result()
-
-
-class _Details:
-    """grpc.HandlerCallDetails; the metadata of the first call of a method would not be that of the next."""
-
-    invocation_metadata = ()
-
-    def __init__(self, method: str) -> None:
-        self.method = method
-
-
-def _link(interceptor: grpc.aio.ServerInterceptor, continuation: Any) -> Callable[[Any], Awaitable[Handler]]:
-    return lambda details: interceptor.intercept_service(continuation, details)
 
 
 def _shape(handler: Handler) -> str:
@@ -212,38 +190,24 @@ class _Pipe:
         self._there.set()
 
 
-class InsideContext(grpc.aio.ServicerContext[Any, Any]):
-    """What a method knows of its call and does to it, without a connection."""
+class InsideContext(CallContext):
+    """The context of a call without a connection."""
 
     def __init__(self, sending: Sending, write: Callable[[Any], Awaitable[None]], messages: AsyncIterator[Any] | None) -> None:
         """`messages` are None for a method that takes one."""
-        self._sending = sending
+        super().__init__(sending.metadata, sending.timeout)
+        self._peer = sending.peer
         self._write = write
         self._messages = messages
-        self._trailer: tuple[tuple[str, str | bytes], ...] = ()
-        self._code, self._text = _Code.OK, ""
-        self._ends = None if sending.timeout is None else time.monotonic() + sending.timeout
-        self._callbacks: list[Callable[[Any], None]] = []
         # Not the error itself: its traceback would refer to this, and the two would stay in memory with the message.
-        self.ending: tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]] | None = None
+        self.ending: tuple[grpc.StatusCode, str, Trailer] | None = None
 
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._callbacks.append(callback)
-
-    def end(self, _: object) -> None:
-        for callback in self._callbacks:
-            callback(self)
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any:
+        self.ending = code, details, tuple(trailing_metadata or self._trailer)
+        await super().abort(*self.ending)
 
     async def write(self, message: Any) -> None:
         await self._write(message)
-
-    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any:
-        self._code, self._text, self._trailer = code, details, tuple(trailing_metadata or self._trailer)
-        self.ending = code, details, self._trailer
-        raise grpc.aio.AbortError("Locally aborted.")
-
-    async def abort_with_status(self, status: Any) -> Any:
-        await self.abort(status.code, status.details, status.trailing_metadata)
 
     async def read(self) -> Any:
         if self._messages is None:
@@ -253,44 +217,5 @@ class InsideContext(grpc.aio.ServicerContext[Any, Any]):
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
         """There is no place where it could go."""
 
-    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
-        self._trailer = tuple(trailing_metadata)
-
-    def trailing_metadata(self) -> Any:
-        return self._trailer
-
-    def invocation_metadata(self) -> Any:
-        return self._sending.metadata
-
-    def set_code(self, code: grpc.StatusCode) -> None:
-        self._code = code
-
-    def set_details(self, details: str) -> None:
-        self._text = details
-
-    def code(self) -> Any:
-        return self._code
-
-    def details(self) -> str:
-        return self._text
-
-    def time_remaining(self) -> Any:
-        return None if self._ends is None else self._ends - time.monotonic()
-
     def peer(self) -> str:
-        return self._sending.peer
-
-    def peer_identities(self) -> Any:
-        return None
-
-    def peer_identity_key(self) -> Any:
-        return None
-
-    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        return {}
-
-    def set_compression(self, compression: grpc.Compression) -> None:
-        """Nothing travels that could be compressed."""
-
-    def disable_next_message_compression(self) -> None:
-        """Nothing travels that could be compressed."""
+        return self._peer

@@ -37,33 +37,18 @@ def time_left(context: Context) -> float | None:
     return cast("float | None", context.time_remaining())
 
 
-class AroundCalls(grpc.aio.ServerInterceptor):
-    """Puts code around every call of a known method, the first one outermost."""
+class AroundCalls:
+    """Puts code around the calls of methods, the first one outermost."""
 
     def __init__(self, *arounds: Around) -> None:
         self._arounds = arounds
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-
-    async def intercept_service(
-        self,
-        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]]",
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        path = handler_call_details.method
-        if known := self._handlers.get(path):
-            return known
-        handler = await continuation(handler_call_details)
-        if handler is None:  # grpc answers UNIMPLEMENTED; a stranger's path is not to be remembered
-            return None
-        self._handlers[path] = self.surround(path, handler)
-        return self._handlers[path]
 
     def surround(self, path: str, handler: Any) -> Any:
         """The handler of a method with the code around it."""
         service, _, name = path.removeprefix("/").partition("/")
         method = Method(service, name, handler.request_streaming or handler.response_streaming)
         shape = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
-        # grpc would answer UNKNOWN to a message that cannot be decoded, before anything of ours runs.
+        # Decoded inside, so that a message that cannot be is told as all else that is wrong.
         decode = None if handler.request_streaming else handler.request_deserializer
         act = _act(getattr(handler, shape), decode, streams_answers=handler.response_streaming)
         if handler.request_streaming:
@@ -75,9 +60,8 @@ class AroundCalls(grpc.aio.ServerInterceptor):
         return make(act, None if decode else handler.request_deserializer, handler.response_serializer)
 
 
-class Surrounded(grpc.GenericRpcHandler):
-    """The handlers of a server, with code around their calls: what an interceptor does, without the chain of coroutines that grpc runs
-    through at every call to ask its interceptors again."""
+class Surrounded:
+    """The methods of a server, with code around their calls."""
 
     def __init__(self, around: AroundCalls) -> None:
         self._around = around
@@ -87,16 +71,22 @@ class Surrounded(grpc.GenericRpcHandler):
     def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
         self._plain.extend(handlers)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        path = handler_call_details.method
-        return self._known.get(path) or self._found(path, handler_call_details)
+    def find(self, path: str) -> Any:
+        """The handler of a method; None where there is none."""
+        return self._known.get(path) or self._found(path)
 
-    def _found(self, path: str, details: grpc.HandlerCallDetails) -> Any:
-        """As grpc looks for handlers; a stranger's path is not remembered."""
+    def _found(self, path: str) -> Any:
+        """A stranger's path is not remembered."""
         for plain in self._plain:
-            if (handler := plain.service(details)) is not None:
+            if (handler := plain.service(_Details(path))) is not None:
                 return self._known.setdefault(path, self._around.surround(path, handler))
         return None
+
+
+class _Details(grpc.HandlerCallDetails):
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.invocation_metadata = ()
 
 
 def _word(streaming: bool) -> str:
@@ -117,8 +107,7 @@ def _act(behaviour: Behaviour, decode: Callable[[bytes], Any] | None, *, streams
 
 
 class Messages:
-    """The messages of a caller, one after the other. gRPC's own iterator is in a circle with a generator, so that what it read last would
-    stay in memory after a call that did not read to the end, until the collector comes by."""
+    """The messages of a caller, one after the other."""
 
     __slots__ = ("_read",)
 
@@ -143,9 +132,9 @@ def _reading(act: Act) -> Act:
 
 
 def _forgetting(act: Act) -> Act:
-    """The outermost part. gRPC keeps the error that ended a call with the call, and a traceback keeps what its frames held, the message
-    and the call included: a circle that takes memory until the collector comes by, which it does rarely here. Other errors are
-    faults, of which gRPC logs where they come from."""
+    """The outermost part. A task keeps the error that ended it, and a traceback keeps what its frames held, the message and the call
+    included: a circle that takes memory until the collector comes by, which it does rarely here. Other errors are faults, of which is
+    logged where they come from."""
 
     async def forgetting(request: Any, context: Context) -> Any:
         try:

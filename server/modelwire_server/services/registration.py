@@ -19,6 +19,7 @@ from modelwire.v1 import (
 from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.tree import ArtifactTree
 from ..configs.catalog import ConfigCatalog
+from ..http2.server import ServerRules
 from ..importing.imports import Imports
 from ..interceptors.around import AroundCalls
 from ..interceptors.deadlines import deadlines
@@ -79,26 +80,14 @@ class Domain:
     predictors: PredictorDesk = field(default_factory=PredictorDesk)
 
 
-def server_options(settings: Settings) -> list[tuple[str, int]]:
-    """Options of the gRPC server. Answers have no size limit of ours: a caller sets what it can take."""
-    return [
-        ("grpc.max_receive_message_length", settings.max_message_bytes + ENVELOPE_BYTES),
-        ("grpc.max_send_message_length", -1),
-        # Clients may ping every 10 s, with or without calls.
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        # We ping too, to learn of clients that are gone without a word.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.max_connection_age_ms", round(settings.max_connection_age * 1000)),
-        ("grpc.max_connection_age_grace_ms", round(settings.max_connection_age_grace * 1000)),
-        ("grpc.so_reuseport", int(settings.reuse_port)),
-        # Calls that were not yet taken up. Beyond the first number some are ended at once, beyond the second all: whoever came a second
-        # ago is not served in time by keeping everybody waiting for a second.
-        ("grpc.server.max_pending_requests", 400),
-        ("grpc.server.max_pending_requests_hard_limit", 800),
-    ]
+def server_rules(settings: Settings) -> ServerRules:
+    """Answers have no size limit of ours: a caller sets what it can take."""
+    return ServerRules(
+        max_message_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
+        max_concurrent_rpcs=settings.max_concurrent_rpcs,
+        max_connection_age=settings.max_connection_age,
+        max_connection_age_grace=settings.max_connection_age_grace,
+    )
 
 
 def around_calls(settings: Settings, metrics: ServerMetrics) -> AroundCalls:

@@ -17,7 +17,6 @@ from ..data_folder import claim_data_dir, worker_id
 from ..execution.link import thread_variables
 from ..execution.wire import Message
 from ..logs import configure_logs
-from ..polling import chosen_variables
 from ..ports import Ports, open_ports
 from ..running import Running, ServedRunner
 from ..settings import Settings
@@ -90,15 +89,13 @@ async def launch(settings: Settings) -> tuple[Template, Message]:
     cores = len(os.sched_getaffinity(0))
     # The libraries of each worker start threads for its share of the cores.
     threads = thread_variables(max(1, cores // settings.workers))
-    chosen = {**{name: value for name, value in threads.items() if name not in os.environ}, **chosen_variables()}
+    chosen = {name: value for name, value in threads.items() if name not in os.environ}
     load = {
         "settings": base64.b64encode(pickle.dumps(settings)).decode(),
         "path": sys.path,
         "chosen": list(chosen),
     }
-    # gRPC's core takes it for an error that a port is closed before the server is.
-    quiet = {"GRPC_VERBOSITY": "NONE"} if os.environ.get("GRPC_VERBOSITY", "ERROR") == "ERROR" else {}
-    return await Template.launch(TEMPLATE, load, {**chosen, **quiet})
+    return await Template.launch(TEMPLATE, load, chosen)
 
 
 def _running(settings: Settings, ports: Ports, told: Message) -> Running:

@@ -11,11 +11,13 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, struct_pb2
 from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2
+from grpc_serving import serving
 
 from modelwire_server.errors import ConfigNotFound, FieldViolation, InvalidField
 from modelwire_server.gateway.calls import CallFailed, Calls, Sending
 from modelwire_server.gateway.inside import InsideCalls, Registered
 from modelwire_server.gateway.remote import RemoteCalls
+from modelwire_server.interceptors.around import Surrounded
 from modelwire_server.metrics import ServerMetrics
 from modelwire_server.services.registration import around_calls
 from modelwire_server.settings import Settings
@@ -113,22 +115,17 @@ def handlers(cage: Cage) -> dict[str, Any]:
 
 @asynccontextmanager
 async def calling(kind: str, cage: Cage) -> AsyncIterator[Calls]:
-    settings, metrics = Settings(), ServerMetrics()
-    server = grpc.aio.server(interceptors=[around_calls(settings, metrics)])
-    registered = Registered(server)
+    around = around_calls(Settings(), ServerMetrics())
+    surrounded = Surrounded(around)
+    registered = Registered(surrounded)
     found = handlers(cage)
     registered.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Parrot", found),))
     registered.add_registered_method_handlers("test.Parrot", found)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        if kind == "inside":
-            yield InsideCalls(registered.handlers, [around_calls(settings, metrics)])
-        else:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield RemoteCalls(channel)
-    finally:
-        await server.stop(None)
+    if kind == "inside":
+        yield InsideCalls(registered.handlers, around)
+        return
+    async with serving(surrounded.find) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield RemoteCalls(channel)
 
 
 Scenario = Callable[[Calls, Cage], Awaitable[None]]

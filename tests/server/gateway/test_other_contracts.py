@@ -12,6 +12,7 @@ import uvicorn
 from google.api import annotations_pb2, http_pb2, httpbody_pb2
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool
 from google.protobuf.message_factory import GetMessageClass
+from grpc_serving import found, serving
 
 from modelwire_server.gateway.exchange import Options
 from modelwire_server.gateway.http import http_app
@@ -97,11 +98,7 @@ def answers_of() -> Callable[..., tuple[int, str, bytes]]:
     """Asks a gateway in front of a server with this service."""
 
     async def main(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, str, bytes]:
-        server = grpc.aio.server()
-        server.add_generic_rpc_handlers((handlers(),))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with serving(found([handlers()])) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             transcoder = Transcoder(RemoteCalls(channel), methods_of([LIBRARY]), Options())
             app = http_app(checks={}, metrics=ServerMetrics(), transcoder=transcoder)
             web = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", access_log=False))
@@ -113,7 +110,6 @@ def answers_of() -> Callable[..., tuple[int, str, bytes]]:
                 return await asyncio.to_thread(ask, there, method, path, body, headers)
             finally:
                 await web.shutdown()
-                await server.stop(None)
 
     return lambda method, path, body=None, **headers: asyncio.run(main(method, path, body, headers))
 
@@ -122,9 +118,9 @@ def ask(port: int, method: str, path: str, body: bytes | None, headers: dict[str
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
-    found = answer.status, answer.getheader("content-type") or "", answer.read()
+    got = answer.status, answer.getheader("content-type") or "", answer.read()
     connection.close()
-    return found
+    return got
 
 
 def test_a_body_may_be_a_field_of_the_request_and_of_the_answer(answers_of: Any) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import grpc
+import grpc_serving
 import pytest
 import structlog
 from google.protobuf.wrappers_pb2 import StringValue
@@ -59,19 +60,13 @@ def handler_of(shape: str, behave: Behaviour) -> Any:
 
 
 @asynccontextmanager
-async def serving(behave: Behaviour, around: AroundCalls, *, as_interceptor: bool = False) -> AsyncIterator[grpc.aio.Channel]:
-    surrounded = Surrounded(around)
-    server = grpc.aio.server(interceptors=[around]) if as_interceptor else grpc.aio.server(handlers=[surrounded])
+async def serving(behave: Behaviour, around: AroundCalls) -> AsyncIterator[grpc.aio.Channel]:
     handlers = {shape: handler_of(shape, behave) for shape in SHAPES}
-    generic = grpc.method_handlers_generic_handler(SERVICE, handlers)
-    (server if as_interceptor else surrounded).add_generic_rpc_handlers((generic,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield channel
-    finally:
-        await server.stop(None)
+    async with (
+        grpc_serving.serving(grpc_serving.methods(SERVICE, handlers, around)) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        yield channel
 
 
 async def call(channel: grpc.aio.Channel, shape: str, text: str = "hello", **options: Any) -> tuple[str, Any]:
@@ -115,9 +110,8 @@ def details_of(error: Any, kind: Any) -> Any:
     return None
 
 
-@pytest.mark.parametrize("as_interceptor", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_arounds_begin_in_order_and_end_in_reverse(shape: str, as_interceptor: bool) -> None:
+def test_arounds_begin_in_order_and_end_in_reverse(shape: str) -> None:
     seen: list[str] = []
 
     def around(name: str) -> Around:
@@ -133,7 +127,7 @@ def test_arounds_begin_in_order_and_end_in_reverse(shape: str, as_interceptor: b
         return noting
 
     async def main() -> None:
-        async with serving(echo, AroundCalls(around("outer"), around("inner")), as_interceptor=as_interceptor) as channel:
+        async with serving(echo, AroundCalls(around("outer"), around("inner"))) as channel:
             assert (await call(channel, shape))[0] == "hello"
 
     asyncio.run(main())
@@ -141,16 +135,18 @@ def test_arounds_begin_in_order_and_end_in_reverse(shape: str, as_interceptor: b
     assert seen == [f"outer {path} {streams}", f"inner {path} {streams}", "/inner", "/outer"]
 
 
-@pytest.mark.parametrize("as_interceptor", [False, True])
-def test_unknown_methods_stay_unimplemented_and_are_not_remembered(as_interceptor: bool) -> None:
+def test_unknown_methods_stay_unimplemented_and_are_not_remembered() -> None:
     async def main() -> None:
-        interceptor = AroundCalls()
-        async with serving(echo, interceptor, as_interceptor=as_interceptor) as channel:
+        surrounded = Surrounded(AroundCalls())
+        async with (
+            grpc_serving.serving(surrounded.find) as server,
+            grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+        ):
             for number in range(3):
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await channel.unary_unary(f"/{SERVICE}/No{number}")(b"")
                 assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        assert not interceptor._handlers
+        assert not surrounded._known
 
     asyncio.run(main())
 
@@ -360,17 +356,13 @@ def test_generators_are_closed_when_the_caller_has_left() -> None:
             finally:
                 closed.set()
 
-        server = grpc.aio.server(interceptors=(AroundCalls(errors_to_statuses),))
         method = grpc.unary_stream_rpc_method_handler(endless, StringValue.FromString, StringValue.SerializeToString)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Endless": method}),))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        find = grpc_serving.methods(SERVICE, {"Endless": method}, AroundCalls(errors_to_statuses))
+        async with grpc_serving.serving(find) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             running = channel.unary_stream(f"/{SERVICE}/Endless")(b"")
             await running.read()
             running.cancel()
             await asyncio.wait_for(closed.wait(), 10)
-        await server.stop(None)
 
     asyncio.run(main())
 

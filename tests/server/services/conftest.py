@@ -34,6 +34,7 @@ from modelwire_server.configs.catalog import ConfigCatalog
 from modelwire_server.database.engine import Database
 from modelwire_server.execution.local import LocalExecutor
 from modelwire_server.gateway.inside import Registered
+from modelwire_server.http2.server import GrpcServer
 from modelwire_server.importing.imports import ImportRules, Imports
 from modelwire_server.importing.places import sources_of
 from modelwire_server.inference.models import ModelCache
@@ -44,6 +45,7 @@ from modelwire_server.jobs.desk import JobDesk
 from modelwire_server.jobs.hub import JobHub
 from modelwire_server.jobs.submission import JobQueue
 from modelwire_server.metrics import ServerMetrics
+from modelwire_server.ports import grpc_listeners
 from modelwire_server.prediction import Prediction
 from modelwire_server.registry.attendance import Attendance
 from modelwire_server.registry.catalog import ModelCatalog
@@ -55,7 +57,7 @@ from modelwire_server.registry.reloading import Reloading
 from modelwire_server.registry.succession import Succession
 from modelwire_server.runners import RunnerRegistry
 from modelwire_server.services.health import Health
-from modelwire_server.services.registration import Domain, add_services, around_calls, server_options
+from modelwire_server.services.registration import Domain, add_services, around_calls, server_rules
 from modelwire_server.settings import Settings
 from modelwire_server.training import Training
 from modelwire_server.validation import Validator
@@ -189,19 +191,20 @@ async def serving(folder: Path, storage: StorageUrls, *, targets: Sequence[str] 
         validator=Validator(runners=registry, configs=configs, tree=tree, models=models),
     )
     surrounded = Surrounded(around_calls(settings, metrics))
-    server = grpc.aio.server(handlers=[surrounded], options=server_options(settings))
     health = await add_services(Registered(surrounded), domain, settings=settings, metrics=metrics)
-    port = server.add_insecure_port("127.0.0.1:0")
+    server = GrpcServer(surrounded.find, grpc_listeners("127.0.0.1", 0, share=False), server_rules(settings))
     await following.start()
     await reloading.start()
     readiness.start()
     await server.start()
     await health.serving()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1)]) as channel:
+        async with grpc.aio.insecure_channel(
+            f"127.0.0.1:{server.port}", options=[("grpc.max_receive_message_length", -1)]
+        ) as channel:
             yield Edge(channel, domain, database, hub, queue, health, metrics, folder)
     finally:
-        await server.stop(None)
+        await server.stop(0)
         await readiness.close()
         await reloading.close()
         await following.close()

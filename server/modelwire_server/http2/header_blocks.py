@@ -1,0 +1,141 @@
+"""Header blocks (HPACK, RFC 7541).
+
+Answers do without the table of recent fields: each is encoded by itself, most of them once for all. What callers send is read by the table,
+whose entries are kept as text, so that the fields that come with every call need not be decoded again.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from hpack.exceptions import HPACKError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+from .frames import Code, ConnectionFault
+
+Field = tuple[str, str]
+
+_TABLE_SIZE = 4096  # what holds as long as we do not announce another
+_ENTRY_OVERHEAD = 32
+_STATIC: list[Field] = [(name.decode(), value.decode()) for name, value in HeaderTable.STATIC_TABLE]
+# An index or a length of more bytes than this is an attack.
+_MOST_INTEGER_BYTES = 5
+
+
+class HeaderDecoder:
+    """Reads the header blocks of one connection, in their order."""
+
+    def __init__(self, max_bytes: int) -> None:
+        """`max_bytes` is for the fields of a block, each with the overhead that the table counts."""
+        self._max_bytes = max_bytes
+        self._recent: deque[Field] = deque()
+        self._size, self._capacity = 0, _TABLE_SIZE
+
+    def decode(self, block: bytes) -> list[Field]:
+        """Raises ConnectionFault: what comes after a block that cannot be read makes no sense any more."""
+        try:
+            return self._decode(block)
+        except (IndexError, HPACKError):
+            raise ConnectionFault(Code.COMPRESSION_ERROR, "a header block that cannot be read") from None
+
+    def _decode(self, block: bytes) -> list[Field]:
+        fields: list[Field] = []
+        at, end, room = 0, len(block), self._max_bytes
+        while at < end:
+            first = block[at]
+            if first & 0x80:
+                index, at = (first & 0x7F, at + 1) if first != 0xFF else _integer(block, at, 0x7F)
+                field = self._field(index)
+            elif first & 0x40:
+                field, at = self._literal(block, at, 0x3F)
+                self._remember(field)
+            elif first & 0x20:
+                at = self._resize(block, at, is_first=not fields)
+                continue
+            else:
+                field, at = self._literal(block, at, 0x0F)
+            fields.append(field)
+            room -= len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
+            if room < 0:
+                raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"headers of more than {self._max_bytes} bytes")
+        return fields
+
+    def _field(self, index: int) -> Field:
+        if index > len(_STATIC):
+            return self._recent[index - len(_STATIC) - 1]
+        if not index:
+            raise IndexError
+        return _STATIC[index - 1]
+
+    def _literal(self, block: bytes, at: int, mask: int) -> tuple[Field, int]:
+        index, at = _integer(block, at, mask)
+        if index:
+            name = self._field(index)[0]
+        else:
+            name, at = _string(block, at)
+        value, at = _string(block, at)
+        return (name, value), at
+
+    def _remember(self, field: Field) -> None:
+        self._recent.appendleft(field)
+        self._size += _entry_size(field)
+        self._evict()
+
+    def _resize(self, block: bytes, at: int, *, is_first: bool) -> int:
+        capacity, at = _integer(block, at, 0x1F)
+        if capacity > _TABLE_SIZE or not is_first:
+            raise IndexError
+        self._capacity = capacity
+        self._evict()
+        return at
+
+    def _evict(self) -> None:
+        while self._size > self._capacity:
+            self._size -= _entry_size(self._recent.pop())
+
+
+def _entry_size(field: Field) -> int:
+    # Text of one byte per character: the lengths are those of the bytes.
+    return len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
+
+
+def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
+    """A number in the bits of the mask, and in more bytes if it does not fit; and where it ends. Raises IndexError."""
+    number = block[at] & mask
+    at += 1
+    if number < mask:
+        return number, at
+    for shift in range(0, 7 * _MOST_INTEGER_BYTES, 7):
+        byte = block[at]
+        at += 1
+        number += (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+    raise IndexError
+
+
+def _string(block: bytes, at: int) -> tuple[str, int]:
+    is_huffman = block[at] & 0x80
+    length, at = _integer(block, at, 0x7F)
+    text = block[at : at + length]
+    if len(text) < length:
+        raise IndexError
+    return (decode_huffman(text) if is_huffman else text).decode("latin-1"), at + length
+
+
+def encode(fields: Iterable[tuple[str, str]]) -> bytes:
+    """A block that neither needs the table nor changes it."""
+    return b"".join(b"\x00" + _encoded(name) + _encoded(value) for name, value in fields)
+
+
+def _encoded(text: str) -> bytes:
+    data = text.encode("latin-1")
+    length = len(data)
+    if length < 0x7F:
+        return length.to_bytes() + data
+    rest, more = length - 0x7F, bytearray(b"\x7f")
+    while rest >= 0x80:
+        more.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    more.append(rest)
+    return bytes(more) + data

@@ -1,0 +1,161 @@
+"""The gRPC server: its ports, its connections and the calls under way."""
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from .calls import Call, Refusal, Refused, WrongRequest
+from .connection import Connection, ConnectionRules
+from .frames import Code, StreamFault
+from .header_blocks import Field
+from .messages import ENCODINGS
+from .metadata import Malformed, Request, read_request, read_timeout
+from .streams import Receiver, Stream
+
+_Code = grpc.StatusCode
+# Clients that connected together are not asked to connect anew together.
+_AGE_SPREAD = 0.1
+SHUTTING_DOWN = "the server is shutting down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRules:
+    """`max_message_bytes` is for what arrives. A connection of `max_connection_age` seconds is asked to end, and is ended after
+    `max_connection_age_grace` more."""
+
+    max_message_bytes: int = 4 << 20
+    max_concurrent_rpcs: int | None = None
+    max_connection_age: float = 3600.0
+    max_connection_age_grace: float = 600.0
+    connection: ConnectionRules = field(default_factory=ConnectionRules)
+
+
+class GrpcServer:
+    """Serves the methods that `find` knows by their paths: it returns a handler, or None."""
+
+    def __init__(self, find: Callable[[str], Any], sockets: Sequence[socket.socket], rules: ServerRules) -> None:
+        """The sockets listen already; they are closed with the server."""
+        self._find = find
+        self._sockets = sockets
+        self._rules = rules
+        self._servers: list[asyncio.Server] = []
+        self._connections: dict[Connection, list[asyncio.TimerHandle]] = {}
+        self._calls: set[Call] = set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        for one in self._sockets:
+            self._servers.append(await loop.create_server(self._connection, sock=one))
+
+    @property
+    def port(self) -> int:
+        number: int = self._sockets[0].getsockname()[1]
+        return number
+
+    @property
+    def has_connections(self) -> bool:
+        return bool(self._connections)
+
+    def leave(self) -> None:
+        """Takes no more connections, and has the peers of those that there are connect anew."""
+        for server in self._servers:
+            server.close()
+        for one in self._sockets:
+            one.close()
+        for connection in self._connections:
+            connection.leave()
+
+    async def stop(self, seconds: float) -> None:
+        """Takes no more calls, gives those under way so much time to end, and cancels those that have not."""
+        self.leave()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+        except TimeoutError:
+            await self._end_all()
+
+    async def _end_all(self) -> None:
+        for call in list(self._calls):
+            call.stop(_Code.UNAVAILABLE, SHUTTING_DOWN)
+        for connection in list(self._connections):
+            connection.close()
+        await self._quiet.wait()
+
+    # Connections
+
+    def _connection(self) -> Connection:
+        return Connection(self._rules.connection, self._accept, self._begun, self._ended)
+
+    def _begun(self, connection: Connection) -> None:
+        loop, rules = asyncio.get_running_loop(), self._rules
+        age = rules.max_connection_age * random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311 no secret
+        self._connections[connection] = [
+            loop.call_later(age, connection.leave),
+            loop.call_later(age + rules.max_connection_age_grace, connection.close),
+        ]
+        self._quiet.clear()
+
+    def _ended(self, connection: Connection) -> None:
+        for timer in self._connections.pop(connection):
+            timer.cancel()
+        self._look_whether_quiet()
+
+    def _call_ended(self, call: Call) -> None:
+        self._calls.discard(call)
+        self._look_whether_quiet()
+
+    def _look_whether_quiet(self) -> None:
+        if not self._calls and not self._connections:
+            self._quiet.set()
+
+    # Calls
+
+    def _accept(self, stream: Stream, fields: list[Field], connection: Connection) -> Receiver:
+        try:
+            request = read_request(fields)
+        except Malformed as malformed:
+            raise StreamFault(stream.id, Code.PROTOCOL_ERROR, str(malformed)) from None
+        if (length := request.fields.get("content-length")) is not None:
+            stream.left_in = int(length)
+        if request.method != "POST":
+            return WrongRequest(stream, 405, "calls of gRPC are sent by POST")
+        if not request.fields.get("content-type", "").startswith("application/grpc"):
+            return WrongRequest(stream, 415, "this port speaks gRPC: the content-type is application/grpc")
+        try:
+            return self._call(stream, request, connection.peer)
+        except Refused as refused:
+            return Refusal(stream, refused)
+
+    def _call(self, stream: Stream, request: Request, peer: str) -> Call:
+        """Raises Refused."""
+        rules = self._rules
+        if (handler := self._find(request.path)) is None:
+            raise Refused(_Code.UNIMPLEMENTED, f"there is no method {request.path}")
+        if request.fields.get("grpc-encoding", "identity") not in ENCODINGS:
+            raise Refused(_Code.UNIMPLEMENTED, f"messages may be compressed by {', '.join(ENCODINGS[1:])} only")
+        if rules.max_concurrent_rpcs is not None and len(self._calls) >= rules.max_concurrent_rpcs:
+            raise Refused(_Code.RESOURCE_EXHAUSTED, f"there are {rules.max_concurrent_rpcs} calls under way, all that are allowed")
+        timeout = _timeout(request)
+        call = Call(
+            stream, request, handler, timeout=timeout, peer=peer, max_bytes=rules.max_message_bytes, on_end=self._call_ended
+        )
+        self._calls.add(call)
+        self._quiet.clear()
+        return call
+
+
+def _timeout(request: Request) -> float | None:
+    """Seconds. Raises Refused."""
+    if (text := request.fields.get("grpc-timeout")) is None:
+        return None
+    try:
+        return read_timeout(text)
+    except ValueError as error:
+        raise Refused(_Code.INTERNAL, str(error)) from None

@@ -1,0 +1,213 @@
+"""One stream of a connection: what is sent on it waits here for room, and what arrives goes to its receiver."""
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from .frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FIRST_MAX_FRAME,
+    HEADERS,
+    Code,
+    StreamFault,
+    frame,
+    frame_head,
+    reset,
+    window_update,
+)
+
+
+class Receiver(Protocol):
+    """Takes what arrives on a stream."""
+
+    def receive(self, piece: memoryview) -> None: ...
+
+    def ended(self) -> None:
+        """Nothing more comes."""
+
+    def lost(self) -> None:
+        """The peer gave the stream up, or is gone."""
+
+
+class Link(Protocol):
+    """What streams know of their connection."""
+
+    window_out: int
+    max_frame: int
+    is_choked: bool
+
+    def write(self, data: bytes | memoryview) -> None: ...
+
+    def wants_to_send(self, stream: "Stream") -> None: ...
+
+    def forget(self, stream: "Stream") -> None: ...
+
+    def linger(self, stream: "Stream") -> None:
+        """The answer is complete before the request is."""
+
+
+class Stream:
+    """`window_in` is what the peer may still send, `window_out` what we may."""
+
+    __slots__ = (
+        "_drained",
+        "_is_ended_out",
+        "_link",
+        "_queue",
+        "_trailer",
+        "_window",
+        "id",
+        "is_ended_in",
+        "left_in",
+        "receiver",
+        "window_in",
+        "window_out",
+    )
+
+    def __init__(self, link: Link, id: int, window_in: int, window_out: int) -> None:
+        self._link = link
+        self._window = window_in
+        self._queue: deque[memoryview] = deque()
+        self._trailer: bytes | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._is_ended_out = False
+        self.id = id
+        self.window_in, self.window_out = window_in, window_out
+        self.is_ended_in = False
+        # What the peer said it would send: `content-length`.
+        self.left_in: int | None = None
+        self.receiver: Receiver | None = None
+
+    # What arrives
+
+    def receive(self, piece: memoryview) -> None:
+        if self.left_in is not None:
+            self.left_in -= len(piece)
+        if self.receiver is not None:
+            self.receiver.receive(piece)
+
+    def end_in(self) -> None:
+        """Raises StreamFault."""
+        if self.left_in:
+            raise StreamFault(self.id, Code.PROTOCOL_ERROR, "another length than content-length says")
+        self.is_ended_in = True
+        if self._is_ended_out:
+            self._link.forget(self)
+        elif self.receiver is not None:
+            self.receiver.ended()
+
+    def grant(self, held: int) -> None:
+        """Lets the peer send as much as the window takes beside the bytes that are held. Told in large steps."""
+        more = self._window - held - self.window_in
+        if more >= self._window // 2 and not self.is_ended_in:
+            self.window_in += more
+            self._link.write(window_update(self.id, more))
+
+    # What is sent
+
+    def begin(self, block: bytes) -> None:
+        """The headers of the answer."""
+        self._link.write(_headers(self.id, block, 0))
+
+    def send(self, data: bytes) -> None:
+        link, size = self._link, len(data)
+        if self._queue or link.is_choked or size > self.window_out or size > link.window_out or size > link.max_frame:
+            self._queue.append(memoryview(data))
+            link.wants_to_send(self)
+            return
+        self.window_out -= size
+        link.window_out -= size
+        link.write(frame_head(DATA, 0, self.id, size) + data)
+
+    def answer(self, head: bytes, data: bytes, trailer: bytes) -> None:
+        """A whole answer, in one piece where there is room."""
+        link, size, number = self._link, len(data), self.id
+        if link.is_choked or self._queue or size > min(self.window_out, link.window_out, link.max_frame) or not self.is_ended_in:
+            self.begin(head)
+            self.send(data)
+            self.finish(trailer)
+            return
+        link.window_out -= size
+        link.write(_headers(number, head, 0) + frame_head(DATA, 0, number, size) + data + _headers(number, trailer, END_STREAM))
+        self.receiver = None
+        link.forget(self)
+
+    def finish(self, block: bytes = b"") -> None:
+        """The last headers, if there are any, after what was sent."""
+        self._trailer = block
+        if not self._queue:
+            self._end_out()
+
+    def send_some(self) -> bool:
+        """One frame of what waits, if there is room; returns whether there is more to be sent, and room for it."""
+        link, data = self._link, self._queue[0]
+        size = min(len(data), self.window_out, link.window_out, link.max_frame)
+        if size <= 0:
+            return False
+        self.window_out -= size
+        link.window_out -= size
+        link.write(frame_head(DATA, 0, self.id, size))
+        link.write(data[:size])
+        if size < len(data):
+            self._queue[0] = data[size:]
+        else:
+            self._queue.popleft()
+        if not self._queue:
+            self._has_sent()
+        return bool(self._queue) and self.window_out > 0
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._queue)
+
+    async def drained(self) -> None:
+        """Waits until all that was sent is on its way, or the stream is over."""
+        while self._queue:
+            self._drained = self._drained or asyncio.get_running_loop().create_future()
+            await self._drained
+
+    def reset(self, code: Code) -> None:
+        """Ends the stream at once."""
+        self._link.write(reset(self.id, code))
+        self.lose()
+
+    def lose(self) -> None:
+        """The stream is over, whatever was still to be sent."""
+        self._queue.clear()
+        self._link.forget(self)
+        self._wake()
+        if (receiver := self.receiver) is not None:
+            self.receiver = None
+            receiver.lost()
+
+    def _has_sent(self) -> None:
+        self._wake()
+        if self._trailer is not None:
+            self._end_out()
+
+    def _wake(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+
+    def _end_out(self) -> None:
+        assert self._trailer is not None
+        self._link.write(_headers(self.id, self._trailer, END_STREAM) if self._trailer else frame(DATA, END_STREAM, self.id))
+        self.receiver = None
+        self._is_ended_out = True
+        if self.is_ended_in:
+            self._link.forget(self)
+        else:
+            self._link.linger(self)
+
+
+def _headers(stream: int, block: bytes, flags: int) -> bytes:
+    if len(block) <= FIRST_MAX_FRAME:
+        return frame(HEADERS, flags | END_HEADERS, stream, block)
+    pieces = [block[at : at + FIRST_MAX_FRAME] for at in range(0, len(block), FIRST_MAX_FRAME)]
+    first, *others, last = pieces
+    frames = [frame(HEADERS, flags, stream, first), *(frame(CONTINUATION, 0, stream, piece) for piece in others)]
+    return b"".join([*frames, frame(CONTINUATION, END_HEADERS, stream, last)])
