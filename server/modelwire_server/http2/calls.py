@@ -4,14 +4,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import structlog
 
 from ..interceptors.context import CallContext
-from .header_blocks import encode
-from .messages import BadMessage, MessageReader, prefixed
+from .frames import Code
+from .header_blocks import NO_TABLE, encode
+from .messages import PREFIX_SIZE, BadMessage, Message, MessageReader, prefixed
 from .metadata import HEAD, OK_TRAILER, Request, metadata_fields, status_fields
 from .streams import Stream
 
@@ -19,8 +20,20 @@ log = structlog.get_logger(__name__)
 
 _Code = grpc.StatusCode
 _REFUSAL_SECONDS = 0.1
+_ONE_MESSAGE = "the method takes one message"
+# So much is written before others have their turn.
+_MUCH = 64 << 10
+# An answer of a call without deadline that its caller does not read is given up after so long.
+_MOST_SECONDS_TO_SEND = 300.0
 # What a call may have taken to arrive.
 _ON_THE_WAY_SECONDS = 0.05
+
+
+class Peer(Protocol):
+    """What a call knows of its connection: the address of who called, and how many methods run for them."""
+
+    peer: str
+    running: int
 
 
 class Call(CallContext):
@@ -37,7 +50,7 @@ class Call(CallContext):
         handler: Any,
         *,
         timeout: float | None,
-        peer: str,
+        connection: Peer,
         max_bytes: int,
         on_end: Callable[[Any], None],
     ) -> None:
@@ -45,23 +58,23 @@ class Call(CallContext):
         super().__init__(request.metadata, timeout)
         self._stream = stream
         self._handler = handler
-        self._peer = peer
         self._on_end = on_end
         self._reader = MessageReader(max_bytes, request.fields.get("grpc-encoding", "identity"))
-        # What nobody has asked for, and its size.
-        self._messages: deque[bytes] = deque()
+        # What nobody has asked for yet, and its size.
+        self._messages: deque[Message] = deque()
         self._queued = 0
         self._arrival: asyncio.Future[None] | None = None
         self._has_all = self._has_begun = self._is_over = False
+        self._written = 0
         self._task: asyncio.Task[None] | None = None
-        loop = asyncio.get_running_loop()
-        # One that is over already is refused by what surrounds the method.
-        self._timer = loop.call_later(timeout, self._expire) if timeout else None
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(timeout, self._expire) if timeout is not None else None
+        self.connection = connection
         if handler.request_streaming:
             self._start(handler.stream_stream or handler.stream_unary, None)
 
     def peer(self) -> str:
-        return self._peer
+        return self.connection.peer
 
     # What arrives
 
@@ -69,67 +82,86 @@ class Call(CallContext):
         try:
             for message in self._reader.read(piece):
                 self._messages.append(message)
-                self._queued += len(message)
+                self._queued += message.size
         except BadMessage as bad:
-            self.stop(_Code.RESOURCE_EXHAUSTED if bad.is_too_large else _Code.INTERNAL, str(bad))
+            self._refuse(bad)
             return
-        self._arrived()
+        if self._handler.request_streaming:
+            self._wake()
+        elif len(self._messages) > 1:
+            self.stop(_Code.INTERNAL, _ONE_MESSAGE)
+        if self._arrival is not None or (self._reader.held and not self._messages):
+            self._stream.grant(0)
 
     def ended(self) -> None:
         self._has_all = True
         if self._reader.held:
             self.stop(_Code.INTERNAL, "the call ends within a message")
         elif self._handler.request_streaming:
-            self._arrived()
-        elif len(self._messages) != 1:
-            self.stop(_Code.INTERNAL, f"the method takes one message, not {len(self._messages)}")
+            self._wake()
+        elif not self._messages:
+            self.stop(_Code.INTERNAL, _ONE_MESSAGE)
         else:
-            self._start(self._handler.unary_stream or self._handler.unary_unary, self._messages.popleft())
+            self._start_with(self._messages.popleft())
 
     def lost(self) -> None:
         if self._ends is not None and self._ends - time.monotonic() < _ON_THE_WAY_SECONDS:
             # The caller's clock began earlier than ours.
             self._code = _Code.DEADLINE_EXCEEDED
         self._close()
-        if self._task is not None:
-            self._task.cancel()
-        else:
-            self._on_end(self)
+        self._cancel()
 
     async def read(self) -> Any:
         """The next message, EOF after the last."""
         while not self._messages:
-            if self._has_all:
+            if self._has_all or self._is_over:
                 return grpc.aio.EOF
-            self._arrival = asyncio.get_running_loop().create_future()
+            self._arrival = self._loop.create_future()
             self._stream.grant(0)
             try:
                 await self._arrival
             finally:
                 self._arrival = None
         message = self._messages.popleft()
-        self._queued -= len(message)
+        self._queued -= message.size
         self._stream.grant(self._queued + self._reader.held)
+        try:
+            content = self._reader.unpacked(message)
+        except BadMessage as bad:
+            self._refuse(bad)
+            await asyncio.sleep(0)  # where its task is told that it is canceled
+            return grpc.aio.EOF
         decode = self._handler.request_deserializer
-        return decode(message) if decode else message
+        return decode(content) if decode else content
 
-    def _arrived(self) -> None:
-        if self._arrival is not None and not self._arrival.done():
-            if not (self._messages or self._has_all):
-                self._stream.grant(0)
-                return
+    def _start_with(self, message: Message) -> None:
+        try:
+            content = self._reader.unpacked(message)
+        except BadMessage as bad:
+            self._refuse(bad)
+        else:
+            self._start(self._handler.unary_stream or self._handler.unary_unary, content)
+
+    def _wake(self) -> None:
+        """Whoever waits for a message, if there is one, or will never be."""
+        if self._arrival is not None and not self._arrival.done() and (self._messages or self._has_all or self._is_over):
             self._arrival.set_result(None)
-        if not self._handler.request_streaming:
-            self._stream.grant(0)
+
+    def _refuse(self, bad: BadMessage) -> None:
+        self.stop(_Code.RESOURCE_EXHAUSTED if bad.is_too_large else _Code.INTERNAL, str(bad))
 
     # What is answered
 
     async def write(self, message: Any) -> None:
+        data = prefixed(self._encoded(message))
+        self._written += len(data) + PREFIX_SIZE
+        if self._is_over or self._written >= _MUCH:
+            self._written = 0
+            await asyncio.sleep(0)  # others have their turn; and a task that is canceled is told so
         if self._is_over:
-            await asyncio.sleep(0)  # where its task is told that it is canceled
             return
         self._begin()
-        self._stream.send(prefixed(self._encoded(message)))
+        self._stream.send(data)
         if self._stream.has_waiting:
             await self._stream.drained()
 
@@ -137,13 +169,11 @@ class Call(CallContext):
         self._begin(initial_metadata)
 
     def stop(self, code: grpc.StatusCode, text: str) -> None:
-        """Ends the call from outside its method."""
+        """Ends the call from outside its method; what it has written and could not be sent yet is given up."""
         self._code, self._text = code, text
+        self._stream.drop_waiting()
         self._finish()
-        if self._task is not None:
-            self._task.cancel()
-        else:
-            self._on_end(self)
+        self._cancel()
 
     def _begin(self, metadata: Any = ()) -> None:
         if not self._has_begun and not self._is_over:
@@ -154,15 +184,28 @@ class Call(CallContext):
         """Sends the answer, if there is one, and the status."""
         if self._is_over:
             return
-        self._close()
-        trailer = encode(status_fields(self._number, self._text)) if self._code else OK_TRAILER
-        if self._trailer:
-            trailer += encode(metadata_fields(self._trailer))
-        if message is not None:
-            self._has_begun = True
+        trailer = self._trailer_block()
+        self._is_over = True
+        if message is not None and not self._has_begun:
             self._stream.answer(HEAD, prefixed(message), trailer)
+        elif message is not None:
+            self._stream.send(prefixed(message))
+            self._stream.finish(trailer)
         else:
             self._stream.finish(trailer if self._has_begun else HEAD + trailer)
+        if not self._stream.has_waiting:
+            self._close()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_MOST_SECONDS_TO_SEND, self._expire)
+
+    def _trailer_block(self) -> bytes:
+        try:
+            block = encode(status_fields(self._number, self._text)) if self._code else OK_TRAILER
+            return block + encode(metadata_fields(self._trailer)) if self._trailer else block
+        except Exception:
+            log.exception("a trailer that cannot be sent")
+            self._code = _Code.INTERNAL
+            return encode(status_fields(self._number, "the server has a trailer that cannot be sent"))
 
     @property
     def _number(self) -> int:
@@ -178,15 +221,19 @@ class Call(CallContext):
         self._is_over = True
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _expire(self) -> None:
-        self.stop(_Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        if not self._is_over:
+            self.stop(_Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        elif self._stream.has_waiting:
+            self._stream.reset(Code.CANCEL)
 
     # The method
 
     def _start(self, behaviour: Any, request: Any) -> None:
         decode = self._handler.request_deserializer
-        self._task = asyncio.get_running_loop().create_task(self._run(behaviour, decode, request))
+        self._task = self._loop.create_task(self._run(behaviour, decode, request))
         self._task.add_done_callback(self._done)
 
     async def _run(self, behaviour: Any, decode: Any, request: Any) -> None:
@@ -197,22 +244,30 @@ class Call(CallContext):
         except grpc.aio.AbortError:
             self._finish()
         except asyncio.CancelledError:
-            if not self._is_over:
-                self._fail(_Code.CANCELLED, "the call was canceled")
+            self._fail(_Code.CANCELLED, "the call was canceled")
         except Exception as error:
             log.exception("a method failed")
             self._fail(_Code.UNKNOWN, f"Unexpected {type(error)}: {error}")
 
     def _fail(self, code: grpc.StatusCode, text: str) -> None:
-        self._code, self._text = code, text
-        self._finish()
+        if not self._is_over:
+            self._code, self._text = code, text
+            self._finish()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._wake()
+        else:
+            self._on_end(self)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._task = None
-        if not self._is_over:  # it was canceled before its first step
-            self._fail(_Code.CANCELLED, "the call was canceled")
-        self.end()
-        self._on_end(self)
+        self._fail(_Code.CANCELLED, "the call was canceled")  # if that was before its first step
+        try:
+            self.end()
+        finally:
+            self._on_end(self)
 
 
 class WrongRequest:
@@ -220,7 +275,7 @@ class WrongRequest:
 
     def __init__(self, stream: Stream, status: int, text: str) -> None:
         self._stream = stream
-        self._head = encode([(":status", str(status)), ("content-type", "text/plain; charset=utf-8")])
+        self._head = NO_TABLE + encode([(":status", str(status)), ("content-type", "text/plain; charset=utf-8")])
         self._text = text.encode() + b"\n"
 
     def receive(self, piece: memoryview) -> None:

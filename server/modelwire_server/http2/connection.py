@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,8 +57,14 @@ Accept = Callable[[Stream, list[Field], "Connection"], Receiver]
 
 # So much is collected before it is handed to the socket.
 _ENOUGH = 64 << 10
-# Answers to a peer that asks and does not read them; beyond this it is cut off.
+# A peer that does not read what it is answered is not read any more, either.
 _MOST_UNREAD = 1 << 20
+# Of frames other than DATA, and of header blocks. Those above what is allowed, but below this, cost only their own stream.
+_LARGEST_BLOCK = 256 << 10
+_MOST_CONTINUATIONS = 64
+_MOST_GIVEN_UP = 256
+# Streams that are taken up before others have their turn.
+_MOST_AT_ONCE = 64
 _NOT_HTTP2 = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 33\r\nconnection: close\r\n\r\n"
     b"this port speaks gRPC, by HTTP/2\n"
@@ -73,7 +80,7 @@ _ROUND_TRIP_SECONDS = 1.0
 class ConnectionRules:
     """Sizes are in bytes."""
 
-    max_streams: int = 4096
+    max_streams: int = 1024
     stream_window: int = 4 << 20
     window: int = 16 << 20
     max_frame: int = 1 << 20
@@ -105,33 +112,31 @@ class Connection(asyncio.Protocol):
         self._leave_timer: asyncio.TimerHandle | None = None
         # What is not a whole frame yet, and how much of the preface.
         self._rest = b""
-        self._is_greeted = self._is_settled = False
+        self._is_greeted = self._is_introduced = self._is_settled = False
         # Of the frame of DATA that is being read: its stream, if that is known, what is left of it, its flags.
         self._data: tuple[Stream | None, int, int] | None = None
-        # The stream, the flags and the pieces of the header block that is being read.
-        self._block: tuple[int, int, list[bytes]] | None = None
+        # The stream, the flags and what there is of the header block that is being read, and in how many more frames it may come.
+        self._block: tuple[int, int, bytearray] | None = None
+        self._continuations = 0
         self._out: list[bytes | memoryview] = []
         self._out_size = 0
         self._is_flushing = False
+        # Streams whose answers wait for room, and those of them that may have it.
+        self._waiting: dict[int, Stream] = {}
         self._ready: dict[int, Stream] = {}
+        self._is_retrying = False
         self._window_in, self._owed = rules.window, 0
-        self._first_window = FIRST_WINDOW
+        self.first_window = FIRST_WINDOW
         self._keepalive = Keepalive(rules.keepalive, self)
         self.window_out, self.max_frame = FIRST_WINDOW, FIRST_MAX_FRAME
         self.is_choked = False
         self.peer = ""
-        self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
-            DATA: self._on_padded_data,
-            HEADERS: self._on_headers,
-            PRIORITY: self._on_priority,
-            RST_STREAM: self._on_reset,
-            SETTINGS: self._on_settings,
-            PUSH_PROMISE: self._on_push,
-            PING: self._on_ping,
-            GOAWAY: self._on_goaway,
-            WINDOW_UPDATE: self._on_window,
-            CONTINUATION: self._on_continuation,
-        }
+        # Methods that run for this peer, some perhaps for streams that it has given up.
+        self.running = 0
+        # Streams that were taken up in this turn, and whether more may be.
+        self._taken_up, self._has_more = 0, False
+        # Streams that we have reset, of late.
+        self._given_up: deque[int] = deque(maxlen=_MOST_GIVEN_UP)
 
     # The socket
 
@@ -152,19 +157,44 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._keepalive.heard()
+        self._feed(self._rest + data if self._rest else data)
+
+    def _feed(self, data: bytes) -> None:
+        self._taken_up = 0
         try:
-            self._read(self._rest + data if self._rest else data)
+            self._read(data)
         except ConnectionFault as fault:
             self._fail(fault.code, str(fault))
         except Exception:
             log.exception("a connection fails")
             self._fail(Code.INTERNAL_ERROR, "a fault of the server")
+        if self._taken_up >= _MOST_AT_ONCE and not self._transport.is_closing():
+            # Others have their turn.
+            self._has_more = True
+            self._look_whether_to_read()
+            self._loop.call_soon(self._go_on_reading)
+
+    def _go_on_reading(self) -> None:
+        self._has_more = False
+        if not self._transport.is_closing():
+            self._feed(self._rest)
+            self._look_whether_to_read()
+
+    def _look_whether_to_read(self) -> None:
+        if self._has_more or self._is_unread():
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _is_unread(self) -> bool:
+        return self.is_choked and self._transport.get_write_buffer_size() > _MOST_UNREAD
 
     def pause_writing(self) -> None:
         self.is_choked = True
 
     def resume_writing(self) -> None:
         self.is_choked = False
+        self._look_whether_to_read()
         self._pump()
 
     # Reading
@@ -173,7 +203,7 @@ class Connection(asyncio.Protocol):
         at = 0 if self._is_greeted else self._greet(data)
         view = memoryview(data)
         try:
-            while (after := self._read_one(data, view, at)) is not None:
+            while self._taken_up < _MOST_AT_ONCE and (after := self._read_one(data, view, at)) is not None:
                 at = after
         finally:
             self._rest = data[at:] if self._is_greeted or at else data
@@ -190,6 +220,9 @@ class Connection(asyncio.Protocol):
         return len(PREFACE)
 
     def _introduce(self) -> None:
+        if self._is_introduced:
+            return
+        self._is_introduced = True
         rules = self._rules
         self.write(
             settings_frame(
@@ -216,14 +249,16 @@ class Connection(asyncio.Protocol):
         if kind == DATA and not flags & PADDED:
             self._data = self._begin_data(length, stream), length, flags
             return at
+        if kind not in _HANDLERS:
+            self._data = None, length, 0  # not known: passed over
+            return at
         if have < length:
             return None
-        if handler := self._handlers.get(kind):
-            self._guarded(handler, flags, stream, data[at : at + length])
+        self._guarded(_HANDLERS[kind], self, flags, stream, data[at : at + length])
         return at + length
 
     def _check_head(self, length: int, kind: int, stream: int) -> None:
-        if length > (self._rules.max_frame if kind == DATA else self._rules.max_header_bytes):
+        if length > (_LARGEST_BLOCK if kind != DATA and kind in _HANDLERS else self._rules.max_frame):
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
         if self._block and (kind != CONTINUATION or stream != self._block[0]):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a frame between the parts of a header block")
@@ -237,10 +272,11 @@ class Connection(asyncio.Protocol):
             self._reset(fault.stream, fault.code)
 
     def _reset(self, number: int, code: Code) -> None:
+        self._given_up.append(number)
         if stream := self._streams.get(number):
             stream.reset(code)
         else:
-            self._control(reset(number, code))
+            self._put(reset(number, code))
 
     # DATA
 
@@ -251,7 +287,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "more DATA than the window of the connection takes")
         self._owed += length
         if self._owed >= self._rules.window // 2:
-            self._control(window_update(0, self._owed))
+            self._put(window_update(0, self._owed))
             self._window_in += self._owed
             self._owed = 0
         stream = self._streams.get(number)
@@ -290,19 +326,19 @@ class Connection(asyncio.Protocol):
         if flags & END_HEADERS:
             self._open(number, flags, block)
         else:
-            self._block = number, flags, [block]
+            self._block, self._continuations = (number, flags, bytearray(block)), _MOST_CONTINUATIONS
 
     def _on_continuation(self, flags: int, number: int, payload: bytes) -> None:
         if self._block is None:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "CONTINUATION of nothing")
-        _, first_flags, pieces = self._block
-        pieces.append(payload)
-        # Empty ones count, too: there may be any number of them.
-        if sum(map(len, pieces)) + len(pieces) * HEAD_SIZE > self._rules.max_header_bytes:
+        _, first_flags, block = self._block
+        block += payload
+        self._continuations -= 1
+        if self._continuations < 0 or len(block) > _LARGEST_BLOCK:
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
         if flags & END_HEADERS:
             self._block = None
-            self._open(number, first_flags, b"".join(pieces))
+            self._open(number, first_flags, bytes(block))
 
     def _open(self, number: int, flags: int, block: bytes) -> None:
         fields = self._decoder.decode(block)
@@ -311,14 +347,17 @@ class Connection(asyncio.Protocol):
             return
         if not number & 1:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a stream with an even number")
+        self._last_stream = number
         if number > self._last_allowed:
             return  # the peer knows from GOAWAY that it was not taken up
-        self._last_stream = number
-        if len(self._streams) >= self._rules.max_streams:
+        if max(len(self._streams), self.running) >= self._rules.max_streams:
             raise StreamFault(number, Code.REFUSED_STREAM, "too many streams at once")
-        stream = Stream(self, number, self._rules.stream_window, self._first_window)
-        self._streams[number] = stream
+        if fields is None:
+            raise StreamFault(number, Code.ENHANCE_YOUR_CALM, f"headers of more than {self._rules.max_header_bytes} bytes")
+        self._taken_up += 1
+        stream = Stream(self, number, self._rules.stream_window)
         stream.is_ended_in = bool(flags & END_STREAM)
+        self._streams[number] = stream
         stream.receiver = self._accept(stream, fields, self)
         if stream.is_ended_in:
             stream.end_in()
@@ -328,6 +367,8 @@ class Connection(asyncio.Protocol):
         stream = self._streams.get(number)
         if stream is None:
             self._check_open(number)
+            if number in self._given_up:
+                return  # it was on its way
             raise ConnectionFault(Code.STREAM_CLOSED, "HEADERS on a stream that is closed")
         if stream.is_ended_in:
             raise StreamFault(number, Code.STREAM_CLOSED, "HEADERS after the end")
@@ -369,8 +410,10 @@ class Connection(asyncio.Protocol):
             return
         for key, value in read_settings(payload):
             self._set(key, value)
-        self._control(frame(SETTINGS, ACK, 0))
-        self._pump()
+        self._put(frame(SETTINGS, ACK, 0))
+        if self._waiting and not self._is_retrying:
+            self._is_retrying = True
+            self._loop.call_soon(self._retry)
 
     def _set(self, key: int, value: int) -> None:
         if key == Setting.ENABLE_PUSH and value > 1:
@@ -378,9 +421,7 @@ class Connection(asyncio.Protocol):
         if key == Setting.INITIAL_WINDOW_SIZE:
             if value > LARGEST_WINDOW:
                 raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window that is too large")
-            more, self._first_window = value - self._first_window, value
-            for stream in self._streams.values():
-                self._widen(stream, more)
+            self.first_window = value
         if key == Setting.MAX_FRAME_SIZE:
             if not FIRST_MAX_FRAME <= value <= LARGEST_FRAME:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "a MAX_FRAME_SIZE that is not allowed")
@@ -405,7 +446,7 @@ class Connection(asyncio.Protocol):
         self._pump()
 
     def _widen(self, stream: Stream, more: int) -> None:
-        stream.window_out += more
+        stream.widen(more)
         if stream.window_out > LARGEST_WINDOW:
             raise StreamFault(stream.id, Code.FLOW_CONTROL_ERROR, "the window grows too large")
         if stream.has_waiting:
@@ -421,7 +462,7 @@ class Connection(asyncio.Protocol):
                 self._take_no_more()
             return
         self._keepalive.pinged()
-        self._control(frame(PING, ACK, 0, payload))
+        self._put(frame(PING, ACK, 0, payload))
 
     def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
         if number:
@@ -433,12 +474,6 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes | memoryview) -> None:
         """What belongs to a stream."""
         self._keepalive.strikes = 0
-        self._put(data)
-
-    def _control(self, data: bytes) -> None:
-        if self.is_choked and self._transport.get_write_buffer_size() + self._out_size > _MOST_UNREAD:
-            self._transport.abort()
-            return
         self._put(data)
 
     def _put(self, data: bytes | memoryview) -> None:
@@ -461,9 +496,17 @@ class Connection(asyncio.Protocol):
             self._out_size = 0
             if not self._transport.is_closing():
                 self._transport.write(data)
+                if self._is_unread():
+                    self._transport.pause_reading()
 
     def wants_to_send(self, stream: Stream) -> None:
-        self._ready[stream.id] = stream
+        self._waiting[stream.id] = self._ready[stream.id] = stream
+        self._pump()
+
+    def _retry(self) -> None:
+        """All windows have changed; done once for all such changes of a turn."""
+        self._is_retrying = False
+        self._ready.update(self._waiting)
         self._pump()
 
     def _pump(self) -> None:
@@ -473,12 +516,15 @@ class Connection(asyncio.Protocol):
             stream = self._ready.pop(number)
             if stream.send_some():
                 self._ready[number] = stream
+            elif not stream.has_waiting:
+                self._waiting.pop(number, None)
 
     # The end
 
     def forget(self, stream: Stream) -> None:
         self._streams.pop(stream.id, None)
         self._ready.pop(stream.id, None)
+        self._waiting.pop(stream.id, None)
         if not self._streams:
             self._flush()  # nobody's answer could come along
             if self._last_allowed != STREAM_BITS:
@@ -497,20 +543,26 @@ class Connection(asyncio.Protocol):
             stream.reset(Code.NO_ERROR)
 
     def ask_whether_alive(self) -> None:
-        self._control(frame(PING, 0, 0, bytes(8)))
+        if not self._is_greeted:
+            self.abort()
+            return
+        self._put(frame(PING, 0, 0, bytes(8)))
 
     def leave(self) -> None:
         """Has the peer connect anew: streams that it opens before it has learned of it are still served (RFC 9113, section 6.8)."""
         if not self._is_leaving:
             self._is_leaving = True
-            self._control(goaway(STREAM_BITS, Code.NO_ERROR) + frame(PING, 0, 0, _LEAVING))
+            self._introduce()
+            self._put(goaway(STREAM_BITS, Code.NO_ERROR) + frame(PING, 0, 0, _LEAVING))
             self._leave_timer = self._loop.call_later(_ROUND_TRIP_SECONDS, self._take_no_more)
 
     def _take_no_more(self) -> None:
-        if self._leave_timer is not None:
-            self._leave_timer.cancel()
+        if self._leave_timer is None:
+            return  # it was done before the peer has answered
+        self._leave_timer.cancel()
+        self._leave_timer = None
         self._last_allowed = self._last_stream
-        self._control(goaway(self._last_stream, Code.NO_ERROR))
+        self._put(goaway(self._last_allowed, Code.NO_ERROR))
         if not self._streams:
             self.close()
 
@@ -519,13 +571,27 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, code: Code, why: str) -> None:
         if self._is_greeted:
-            self._put(goaway(self._last_stream, code, why))
+            self._put(goaway(min(self._last_stream, self._last_allowed), code, why))
         self.close()
 
     def close(self) -> None:
         """Sends what is ready to be sent, and ends the connection."""
         self._flush()
         self._transport.close()
+
+
+_HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
+    DATA: Connection._on_padded_data,
+    HEADERS: Connection._on_headers,
+    PRIORITY: Connection._on_priority,
+    RST_STREAM: Connection._on_reset,
+    SETTINGS: Connection._on_settings,
+    PUSH_PROMISE: Connection._on_push,
+    PING: Connection._on_ping,
+    GOAWAY: Connection._on_goaway,
+    WINDOW_UPDATE: Connection._on_window,
+    CONTINUATION: Connection._on_continuation,
+}
 
 
 def _peer(address: Any) -> str:

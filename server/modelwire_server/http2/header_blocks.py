@@ -31,14 +31,15 @@ class HeaderDecoder:
         self._recent: deque[Field] = deque()
         self._size, self._capacity = 0, _TABLE_SIZE
 
-    def decode(self, block: bytes) -> list[Field]:
-        """Raises ConnectionFault: what comes after a block that cannot be read makes no sense any more."""
+    def decode(self, block: bytes) -> list[Field] | None:
+        """The fields; None if they are too large. Raises ConnectionFault: what comes after a block that cannot be read makes no sense any
+        more."""
         try:
             return self._decode(block)
         except (IndexError, HPACKError):
             raise ConnectionFault(Code.COMPRESSION_ERROR, "a header block that cannot be read") from None
 
-    def _decode(self, block: bytes) -> list[Field]:
+    def _decode(self, block: bytes) -> list[Field] | None:
         fields: list[Field] = []
         at, end, room = 0, len(block), self._max_bytes
         while at < end:
@@ -50,15 +51,14 @@ class HeaderDecoder:
                 field, at = self._literal(block, at, 0x3F)
                 self._remember(field)
             elif first & 0x20:
-                at = self._resize(block, at, is_first=not fields)
+                at = self._resize(block, at, is_first=room == self._max_bytes)
                 continue
             else:
                 field, at = self._literal(block, at, 0x0F)
-            fields.append(field)
-            room -= len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
-            if room < 0:
-                raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"headers of more than {self._max_bytes} bytes")
-        return fields
+            room -= _entry_size(field)
+            if room >= 0:
+                fields.append(field)
+        return fields if room >= 0 else None
 
     def _field(self, index: int) -> Field:
         if index > len(_STATIC):
@@ -121,6 +121,10 @@ def _string(block: bytes, at: int) -> tuple[str, int]:
     if len(text) < length:
         raise IndexError
     return (decode_huffman(text) if is_huffman else text).decode("latin-1"), at + length
+
+
+# Tells a peer whose table is smaller than the usual one that we do without any, as it has to be told before anything else.
+NO_TABLE = b"\x20"
 
 
 def encode(fields: Iterable[tuple[str, str]]) -> bytes:

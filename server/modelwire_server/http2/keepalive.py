@@ -29,7 +29,7 @@ class Asking(Protocol):
 class Keepalive:
     def __init__(self, rules: KeepaliveRules, connection: Asking) -> None:
         self._rules = rules
-        self._connection = connection
+        self._connection: Asking | None = connection
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._has_asked = False
@@ -42,6 +42,7 @@ class Keepalive:
         self._timer = self._loop.call_later(self._rules.seconds, self._look)
 
     def stop(self) -> None:
+        self._connection = None  # which knows this one
         if self._timer is not None:
             self._timer.cancel()
 
@@ -59,6 +60,8 @@ class Keepalive:
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too_many_pings")
 
     def _look(self) -> None:
+        if self._connection is None:
+            return
         if self._has_asked:
             self._connection.abort()
             return

@@ -2,8 +2,12 @@
 
 import zlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 PREFIX_SIZE = 5
+# What a message takes beside its content.
+_OVERHEAD = 64
+_SMALL_PIECE = 4 << 10
 ENCODINGS = ("identity", "deflate", "gzip")
 # For zlib: what of the formats it reads.
 _WINDOW_BITS = {"deflate": zlib.MAX_WBITS, "gzip": zlib.MAX_WBITS | 16}
@@ -17,6 +21,17 @@ class BadMessage(Exception):
         self.is_too_large = is_too_large
 
 
+class Message(NamedTuple):
+    """A message as it came. `size` is what it takes while it waits."""
+
+    content: bytes
+    is_compressed: bool
+
+    @property
+    def size(self) -> int:
+        return len(self.content) + _OVERHEAD
+
+
 class MessageReader:
     """Puts messages together. `held` are the bytes of the one that is not complete."""
 
@@ -25,32 +40,47 @@ class MessageReader:
     def __init__(self, max_bytes: int, encoding: str) -> None:
         self._max_bytes = max_bytes
         self._encoding = encoding
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytearray] = []
         # Of the message that comes, with its prefix; None as long as that is not all there.
         self._length: int | None = None
         self.held = 0
 
-    def read(self, piece: memoryview) -> Iterator[bytes]:
+    def read(self, piece: memoryview) -> Iterator[Message]:
         """The messages that are complete with this. Raises BadMessage."""
         at, end = 0, len(piece)
         while at < end:
-            if self._length is None and not self.held and end - at >= PREFIX_SIZE:
+            if not self.held and end - at >= PREFIX_SIZE:
                 length = self._checked(piece[at : at + PREFIX_SIZE])
                 if end - at >= length:
-                    yield self._message(piece[at], bytes(piece[at + PREFIX_SIZE : at + length]))
+                    yield Message(bytes(piece[at + PREFIX_SIZE : at + length]), bool(piece[at]))
                     at += length
                     continue
                 self._length = length
-            take = min(end - at, (self._length or PREFIX_SIZE) - self.held)
-            self._pieces.append(bytes(piece[at : at + take]))
-            self.held += take
-            at += take
+            at += self._keep(piece[at : at + (self._length or PREFIX_SIZE) - self.held])
             if self._length is None and self.held == PREFIX_SIZE:
-                self._length = self._checked(b"".join(self._pieces))
+                self._length = self._checked(self._pieces[0])
             if self.held == self._length:
                 yield self._whole()
 
-    def _checked(self, prefix: bytes | memoryview) -> int:
+    def unpacked(self, message: Message) -> bytes:
+        """The message as it was meant. Raises BadMessage."""
+        if not message.is_compressed:
+            return message.content
+        if self._encoding not in _WINDOW_BITS:
+            raise BadMessage("a compressed message, but no grpc-encoding that says how")
+        inflater = zlib.decompressobj(_WINDOW_BITS[self._encoding])
+        try:
+            content = inflater.decompress(message.content, self._max_bytes + 1)
+        except zlib.error:
+            raise BadMessage(f"a message that is not compressed by {self._encoding}") from None
+        if len(content) > self._max_bytes:
+            raise self._too_large(len(content))
+        if not inflater.eof:
+            raise BadMessage("a compressed message that is cut off")
+        return content
+
+    def _checked(self, prefix: bytearray | memoryview) -> int:
+        """The length of a message with its prefix. Raises BadMessage."""
         if prefix[0] > 1:
             raise BadMessage("a message with a prefix that gRPC does not have")
         length = int.from_bytes(prefix[1:PREFIX_SIZE], "big")
@@ -58,31 +88,22 @@ class MessageReader:
             raise self._too_large(length)
         return PREFIX_SIZE + length
 
-    def _whole(self) -> bytes:
-        first = self._pieces[0][0]
-        if len(self._pieces[0]) >= PREFIX_SIZE:
-            self._pieces[0] = self._pieces[0][PREFIX_SIZE:]
-            content = b"".join(self._pieces)
+    def _keep(self, piece: memoryview) -> int:
+        """Small pieces together: each by itself would take many times its size."""
+        if self._pieces and len(self._pieces[-1]) < _SMALL_PIECE:
+            self._pieces[-1] += piece
         else:
-            content = b"".join(self._pieces)[PREFIX_SIZE:]
-        self._pieces, self._length, self.held = [], None, 0
-        return self._message(first, content)
+            self._pieces.append(bytearray(piece))
+        self.held += len(piece)
+        return len(piece)
 
-    def _message(self, is_compressed: int, content: bytes) -> bytes:
-        if not is_compressed:
-            return content
-        if self._encoding not in _WINDOW_BITS:
-            raise BadMessage("a compressed message, but no grpc-encoding that says how")
-        inflater = zlib.decompressobj(_WINDOW_BITS[self._encoding])
-        try:
-            message = inflater.decompress(content, self._max_bytes + 1)
-        except zlib.error:
-            raise BadMessage(f"a message that is not compressed by {self._encoding}") from None
-        if len(message) > self._max_bytes:
-            raise self._too_large(len(message))
-        if not inflater.eof:
-            raise BadMessage("a compressed message that is cut off")
-        return message
+    def _whole(self) -> Message:
+        is_compressed = bool(self._pieces[0][0])
+        # The first piece has the whole prefix, as what comes after a small one is added to it.
+        del self._pieces[0][:PREFIX_SIZE]
+        content = b"".join(self._pieces)
+        self._pieces, self._length, self.held = [], None, 0
+        return Message(content, is_compressed)
 
     def _too_large(self, length: int) -> BadMessage:
         # In the words of gRPC, by which clients may know it.

@@ -7,12 +7,15 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
-from .header_blocks import Field, encode
+from .header_blocks import NO_TABLE, Field, encode
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _MOST_TIMEOUT_DIGITS = 8
+_MOST_LENGTH_DIGITS = 19
+# Longer names are not remembered.
+_LONGEST_KNOWN = 64
 _PSEUDO = frozenset({":method", ":scheme", ":path", ":authority"})
 # Fields of connections of HTTP/1, which must not come.
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
@@ -39,7 +42,7 @@ def read_request(fields: Iterable[Field]) -> Request:
     known: dict[str, str] = {}
     metadata: list[tuple[str, str | bytes]] = []
     for name, value in fields:
-        place = _place(name)
+        place = _known_place(name) if len(name) <= _LONGEST_KNOWN else _place(name)
         if place == "pseudo":
             if name in known or metadata or not known.keys() <= _PSEUDO:
                 raise Malformed(f"{name} is out of place")
@@ -57,6 +60,10 @@ def read_request(fields: Iterable[Field]) -> Request:
 
 
 @lru_cache(4096)
+def _known_place(name: str) -> str:
+    return _place(name)
+
+
 def _place(name: str) -> str:
     """What a field is. Raises Malformed."""
     if name in _PSEUDO:
@@ -85,7 +92,8 @@ def _check(known: dict[str, str]) -> None:
         raise Malformed("the method, the path or the scheme is missing")
     if known.get("te", "trailers") != "trailers":
         raise Malformed("te can only be trailers")
-    if not known.get("content-length", "0").isdecimal():
+    length = known.get("content-length", "0")
+    if not (length.isascii() and length.isdecimal()) or len(length) > _MOST_LENGTH_DIGITS:
         raise Malformed("content-length is no number")
 
 
@@ -121,5 +129,7 @@ def status_fields(code: int, text: str) -> list[Field]:
 
 
 # The answer begins; the status of HTTP is that nothing went wrong with HTTP.
-HEAD = encode([(":status", "200"), ("content-type", "application/grpc"), ("grpc-accept-encoding", "identity,deflate,gzip")])
+HEAD = NO_TABLE + encode(
+    [(":status", "200"), ("content-type", "application/grpc"), ("grpc-accept-encoding", "identity,deflate,gzip")]
+)
 OK_TRAILER = encode(status_fields(0, ""))

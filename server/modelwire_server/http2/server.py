@@ -1,13 +1,16 @@
 """The gRPC server: its ports, its connections and the calls under way."""
 
 import asyncio
+import contextlib
 import random
+import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import structlog
 
 from .calls import Call, Refusal, Refused, WrongRequest
 from .connection import Connection, ConnectionRules
@@ -17,9 +20,16 @@ from .messages import ENCODINGS
 from .metadata import Malformed, Request, read_request, read_timeout
 from .streams import Receiver, Stream
 
+log = structlog.get_logger(__name__)
+
 _Code = grpc.StatusCode
 # Clients that connected together are not asked to connect anew together.
 _AGE_SPREAD = 0.1
+_CONTENT_TYPE = re.compile(r"application/grpc(?:[+;].*)?")
+# Connections that are accepted in one turn of the event loop, and after how long it is tried again where that failed.
+_MOST_AT_ONCE, _PAUSE_SECONDS = 128, 1.0
+# So long may calls take that were canceled.
+_END_SECONDS = 2.0
 SHUTTING_DOWN = "the server is shutting down"
 
 
@@ -38,36 +48,36 @@ class ServerRules:
 class GrpcServer:
     """Serves the methods that `find` knows by their paths: it returns a handler, or None."""
 
-    def __init__(self, find: Callable[[str], Any], sockets: Sequence[socket.socket], rules: ServerRules) -> None:
+    def __init__(self, find: Callable[[str], Any], listeners: Sequence[socket.socket], rules: ServerRules) -> None:
         """The sockets listen already; they are closed with the server."""
         self._find = find
-        self._sockets = sockets
+        self._listeners = listeners
         self._rules = rules
-        self._servers: list[asyncio.Server] = []
+        self._accepting: set[asyncio.Task[Any]] = set()
         self._connections: dict[Connection, list[asyncio.TimerHandle]] = {}
         self._calls: set[Call] = set()
+        self._is_leaving = False
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self.port: int = listeners[0].getsockname()[1]
 
     async def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        for one in self._sockets:
-            self._servers.append(await loop.create_server(self._connection, sock=one))
-
-    @property
-    def port(self) -> int:
-        number: int = self._sockets[0].getsockname()[1]
-        return number
+        for one in self._listeners:
+            one.setblocking(False)
+            self._listen(one)
 
     @property
     def has_connections(self) -> bool:
-        return bool(self._connections)
+        return bool(self._connections or self._accepting)
 
     def leave(self) -> None:
         """Takes no more connections, and has the peers of those that there are connect anew."""
-        for server in self._servers:
-            server.close()
-        for one in self._sockets:
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        for one in self._listeners:
+            self._take_up(one)  # those that the kernel has accepted would be reset
+            asyncio.get_running_loop().remove_reader(one)
             one.close()
         for connection in self._connections:
             connection.leave()
@@ -75,32 +85,60 @@ class GrpcServer:
     async def stop(self, seconds: float) -> None:
         """Takes no more calls, gives those under way so much time to end, and cancels those that have not."""
         self.leave()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._quiet.wait()
-        except TimeoutError:
-            await self._end_all()
-
-    async def _end_all(self) -> None:
+        if await self._is_quiet_in(seconds):
+            return
         for call in list(self._calls):
             call.stop(_Code.UNAVAILABLE, SHUTTING_DOWN)
         for connection in list(self._connections):
             connection.close()
-        await self._quiet.wait()
+            # One whose peer does not read is not waited for.
+            asyncio.get_running_loop().call_later(_END_SECONDS / 2, connection.abort)
+        if not await self._is_quiet_in(_END_SECONDS):
+            log.warning("calls go on although they were canceled", calls=len(self._calls))
+
+    async def _is_quiet_in(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+        return self._quiet.is_set()
 
     # Connections
+
+    def _listen(self, listener: socket.socket) -> None:
+        if not self._is_leaving:
+            asyncio.get_running_loop().add_reader(listener, self._take_up, listener)
+
+    def _take_up(self, listener: socket.socket) -> None:
+        """Accepts all that wait, but for a moment where there are no more descriptors."""
+        loop = asyncio.get_running_loop()
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                link, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                log.warning("connections cannot be accepted", error=str(error))
+                loop.remove_reader(listener)
+                loop.call_later(_PAUSE_SECONDS, self._listen, listener)
+                return
+            link.setblocking(False)
+            task = loop.create_task(loop.connect_accepted_socket(self._connection, link))
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
 
     def _connection(self) -> Connection:
         return Connection(self._rules.connection, self._accept, self._begun, self._ended)
 
     def _begun(self, connection: Connection) -> None:
         loop, rules = asyncio.get_running_loop(), self._rules
-        age = rules.max_connection_age * random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311 no secret
+        age = rules.max_connection_age * random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311
         self._connections[connection] = [
             loop.call_later(age, connection.leave),
             loop.call_later(age + rules.max_connection_age_grace, connection.close),
         ]
         self._quiet.clear()
+        if self._is_leaving:
+            connection.leave()
 
     def _ended(self, connection: Connection) -> None:
         for timer in self._connections.pop(connection):
@@ -108,7 +146,9 @@ class GrpcServer:
         self._look_whether_quiet()
 
     def _call_ended(self, call: Call) -> None:
-        self._calls.discard(call)
+        if call in self._calls:
+            self._calls.remove(call)
+            call.connection.running -= 1
         self._look_whether_quiet()
 
     def _look_whether_quiet(self) -> None:
@@ -126,14 +166,14 @@ class GrpcServer:
             stream.left_in = int(length)
         if request.method != "POST":
             return WrongRequest(stream, 405, "calls of gRPC are sent by POST")
-        if not request.fields.get("content-type", "").startswith("application/grpc"):
+        if not _CONTENT_TYPE.fullmatch(request.fields.get("content-type", "")):
             return WrongRequest(stream, 415, "this port speaks gRPC: the content-type is application/grpc")
         try:
-            return self._call(stream, request, connection.peer)
+            return self._call(stream, request, connection)
         except Refused as refused:
             return Refusal(stream, refused)
 
-    def _call(self, stream: Stream, request: Request, peer: str) -> Call:
+    def _call(self, stream: Stream, request: Request, connection: Connection) -> Call:
         """Raises Refused."""
         rules = self._rules
         if (handler := self._find(request.path)) is None:
@@ -144,9 +184,16 @@ class GrpcServer:
             raise Refused(_Code.RESOURCE_EXHAUSTED, f"there are {rules.max_concurrent_rpcs} calls under way, all that are allowed")
         timeout = _timeout(request)
         call = Call(
-            stream, request, handler, timeout=timeout, peer=peer, max_bytes=rules.max_message_bytes, on_end=self._call_ended
+            stream,
+            request,
+            handler,
+            timeout=timeout,
+            connection=connection,
+            max_bytes=rules.max_message_bytes,
+            on_end=self._call_ended,
         )
         self._calls.add(call)
+        connection.running += 1
         self._quiet.clear()
         return call
 

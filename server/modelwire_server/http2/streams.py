@@ -36,6 +36,8 @@ class Link(Protocol):
     """What streams know of their connection."""
 
     window_out: int
+    # What each stream may send from its beginning on.
+    first_window: int
     max_frame: int
     is_choked: bool
 
@@ -56,6 +58,7 @@ class Stream:
         "_drained",
         "_is_ended_out",
         "_link",
+        "_more_out",
         "_queue",
         "_trailer",
         "_window",
@@ -64,22 +67,30 @@ class Stream:
         "left_in",
         "receiver",
         "window_in",
-        "window_out",
     )
 
-    def __init__(self, link: Link, id: int, window_in: int, window_out: int) -> None:
+    def __init__(self, link: Link, id: int, window_in: int) -> None:
         self._link = link
         self._window = window_in
         self._queue: deque[memoryview] = deque()
         self._trailer: bytes | None = None
         self._drained: asyncio.Future[None] | None = None
         self._is_ended_out = False
+        # Beside the first window, which changes for all streams at once.
+        self._more_out = 0
         self.id = id
-        self.window_in, self.window_out = window_in, window_out
+        self.window_in = window_in
         self.is_ended_in = False
         # What the peer said it would send: `content-length`.
         self.left_in: int | None = None
         self.receiver: Receiver | None = None
+
+    @property
+    def window_out(self) -> int:
+        return self._link.first_window + self._more_out
+
+    def widen(self, more: int) -> None:
+        self._more_out += more
 
     # What arrives
 
@@ -118,7 +129,7 @@ class Stream:
             self._queue.append(memoryview(data))
             link.wants_to_send(self)
             return
-        self.window_out -= size
+        self._more_out -= size
         link.window_out -= size
         link.write(frame_head(DATA, 0, self.id, size) + data)
 
@@ -130,6 +141,7 @@ class Stream:
             self.send(data)
             self.finish(trailer)
             return
+        self._more_out -= size
         link.window_out -= size
         link.write(_headers(number, head, 0) + frame_head(DATA, 0, number, size) + data + _headers(number, trailer, END_STREAM))
         self.receiver = None
@@ -147,7 +159,7 @@ class Stream:
         size = min(len(data), self.window_out, link.window_out, link.max_frame)
         if size <= 0:
             return False
-        self.window_out -= size
+        self._more_out -= size
         link.window_out -= size
         link.write(frame_head(DATA, 0, self.id, size))
         link.write(data[:size])
@@ -163,10 +175,17 @@ class Stream:
     def has_waiting(self) -> bool:
         return bool(self._queue)
 
+    def drop_waiting(self) -> None:
+        """Gives up what could not be sent yet."""
+        self._queue.clear()
+        self._wake()
+
     async def drained(self) -> None:
         """Waits until all that was sent is on its way, or the stream is over."""
         while self._queue:
-            self._drained = self._drained or asyncio.get_running_loop().create_future()
+            # Whoever waited before may have been canceled, and the future with it.
+            if self._drained is None or self._drained.done():
+                self._drained = asyncio.get_running_loop().create_future()
             await self._drained
 
     def reset(self, code: Code) -> None:
@@ -176,9 +195,8 @@ class Stream:
 
     def lose(self) -> None:
         """The stream is over, whatever was still to be sent."""
-        self._queue.clear()
+        self.drop_waiting()
         self._link.forget(self)
-        self._wake()
         if (receiver := self.receiver) is not None:
             self.receiver = None
             receiver.lost()

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
+import structlog
+
+log = structlog.get_logger(__name__)
 
 Trailer = tuple[tuple[str, str | bytes], ...]
 
@@ -37,8 +40,11 @@ class CallContext(grpc.aio.ServicerContext[Any, Any]):
 
     def end(self, _: object = None) -> None:
         """The call is over."""
-        for callback in self._callbacks:
-            callback(self)
+        while self._callbacks:
+            try:
+                self._callbacks.pop(0)(self)
+            except Exception:
+                log.exception("what was to be done at the end of a call failed")
 
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
         self._trailer = tuple(trailing_metadata)
