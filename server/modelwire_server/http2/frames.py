@@ -2,6 +2,9 @@
 
 import struct
 from enum import IntEnum
+from typing import TypeVar
+
+Content = TypeVar("Content", bytes, memoryview)
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD_SIZE = 9
@@ -21,6 +24,8 @@ FIRST_WINDOW = 65_535
 FIRST_MAX_FRAME = 16_384
 LARGEST_WINDOW = 0x7FFF_FFFF
 LARGEST_FRAME = 0xFF_FFFF
+# Of frames other than DATA, and of header blocks: those above what is allowed, but below this, cost only their own stream.
+LARGEST_OTHER = 256 << 10
 
 
 class Code(IntEnum):
@@ -76,7 +81,7 @@ def frame_head(kind: int, flags: int, stream: int, length: int) -> bytes:
     return _HEAD.pack(length << 8 | kind, flags, stream)
 
 
-def read_head(data: bytes, at: int) -> tuple[int, int, int, int]:
+def read_head(data: bytes | memoryview, at: int) -> tuple[int, int, int, int]:
     """The length, the type, the flags and the stream of the frame that begins there."""
     word, flags, stream = _HEAD.unpack_from(data, at)
     return word >> 8, word & 0xFF, flags, stream & STREAM_BITS
@@ -105,7 +110,7 @@ def goaway(last: int, code: Code, why: str = "") -> bytes:
     return frame(GOAWAY, 0, 0, struct.pack(">II", last, code) + why.encode())
 
 
-def without_padding(payload: bytes, flags: int) -> bytes:
+def without_padding(payload: Content, flags: int) -> Content:
     """Raises ConnectionFault."""
     if not flags & PADDED:
         return payload

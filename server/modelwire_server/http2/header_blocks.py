@@ -11,15 +11,34 @@ from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from .frames import Code, ConnectionFault
+from .frames import LARGEST_OTHER, Code, ConnectionFault
 
 Field = tuple[str, str]
 
 _TABLE_SIZE = 4096  # what holds as long as we do not announce another
 _ENTRY_OVERHEAD = 32
 _STATIC: list[Field] = [(name.decode(), value.decode()) for name, value in HeaderTable.STATIC_TABLE]
+# Empty ones cost, too.
+_MOST_CONTINUATIONS = 64
 # An index or a length of more bytes than this is an attack.
 _MOST_INTEGER_BYTES = 5
+
+
+class HeaderBlock:
+    """A block that comes in one frame or several, with the flags of the first."""
+
+    def __init__(self, stream: int, flags: int, content: bytes) -> None:
+        self.stream = stream
+        self.flags = flags
+        self.content = bytearray(content)
+        self._left = _MOST_CONTINUATIONS
+
+    def add(self, more: bytes) -> None:
+        """Raises ConnectionFault."""
+        self.content += more
+        self._left -= 1
+        if self._left < 0 or len(self.content) > LARGEST_OTHER:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
 
 
 class HeaderDecoder:

@@ -32,10 +32,10 @@ class Receiver(Protocol):
         """The peer gave the stream up, or is gone."""
 
 
-class Link(Protocol):
-    """What streams know of their connection."""
+class Out(Protocol):
+    """What streams know of what is sent on their connection."""
 
-    window_out: int
+    window: int
     # What each stream may send from its beginning on.
     first_window: int
     max_frame: int
@@ -44,6 +44,10 @@ class Link(Protocol):
     def write(self, data: bytes | memoryview) -> None: ...
 
     def wants_to_send(self, stream: "Stream") -> None: ...
+
+
+class Home(Protocol):
+    """What streams know of their connection."""
 
     def forget(self, stream: "Stream") -> None: ...
 
@@ -56,9 +60,10 @@ class Stream:
 
     __slots__ = (
         "_drained",
+        "_home",
         "_is_ended_out",
-        "_link",
         "_more_out",
+        "_out",
         "_queue",
         "_trailer",
         "_window",
@@ -69,8 +74,8 @@ class Stream:
         "window_in",
     )
 
-    def __init__(self, link: Link, id: int, window_in: int) -> None:
-        self._link = link
+    def __init__(self, out: Out, home: Home, id: int, window_in: int) -> None:
+        self._out, self._home = out, home
         self._window = window_in
         self._queue: deque[memoryview] = deque()
         self._trailer: bytes | None = None
@@ -87,7 +92,7 @@ class Stream:
 
     @property
     def window_out(self) -> int:
-        return self._link.first_window + self._more_out
+        return self._out.first_window + self._more_out
 
     def widen(self, more: int) -> None:
         self._more_out += more
@@ -106,7 +111,7 @@ class Stream:
             raise StreamFault(self.id, Code.PROTOCOL_ERROR, "another length than content-length says")
         self.is_ended_in = True
         if self._is_ended_out:
-            self._link.forget(self)
+            self._home.forget(self)
         elif self.receiver is not None:
             self.receiver.ended()
 
@@ -115,37 +120,37 @@ class Stream:
         more = self._window - held - self.window_in
         if more >= self._window // 2 and not self.is_ended_in:
             self.window_in += more
-            self._link.write(window_update(self.id, more))
+            self._out.write(window_update(self.id, more))
 
     # What is sent
 
     def begin(self, block: bytes) -> None:
         """The headers of the answer."""
-        self._link.write(_headers(self.id, block, 0))
+        self._out.write(_headers(self.id, block, 0))
 
     def send(self, data: bytes) -> None:
-        link, size = self._link, len(data)
-        if self._queue or link.is_choked or size > self.window_out or size > link.window_out or size > link.max_frame:
+        out, size = self._out, len(data)
+        if self._queue or out.is_choked or size > self.window_out or size > out.window or size > out.max_frame:
             self._queue.append(memoryview(data))
-            link.wants_to_send(self)
+            out.wants_to_send(self)
             return
         self._more_out -= size
-        link.window_out -= size
-        link.write(frame_head(DATA, 0, self.id, size) + data)
+        out.window -= size
+        out.write(frame_head(DATA, 0, self.id, size) + data)
 
     def answer(self, head: bytes, data: bytes, trailer: bytes) -> None:
         """A whole answer, in one piece where there is room."""
-        link, size, number = self._link, len(data), self.id
-        if link.is_choked or self._queue or size > min(self.window_out, link.window_out, link.max_frame) or not self.is_ended_in:
+        out, size, number = self._out, len(data), self.id
+        if out.is_choked or self._queue or size > min(self.window_out, out.window, out.max_frame) or not self.is_ended_in:
             self.begin(head)
             self.send(data)
             self.finish(trailer)
             return
         self._more_out -= size
-        link.window_out -= size
-        link.write(_headers(number, head, 0) + frame_head(DATA, 0, number, size) + data + _headers(number, trailer, END_STREAM))
+        out.window -= size
+        out.write(_headers(number, head, 0) + frame_head(DATA, 0, number, size) + data + _headers(number, trailer, END_STREAM))
         self.receiver = None
-        link.forget(self)
+        self._home.forget(self)
 
     def finish(self, block: bytes = b"") -> None:
         """The last headers, if there are any, after what was sent."""
@@ -155,14 +160,14 @@ class Stream:
 
     def send_some(self) -> bool:
         """One frame of what waits, if there is room; returns whether there is more to be sent, and room for it."""
-        link, data = self._link, self._queue[0]
-        size = min(len(data), self.window_out, link.window_out, link.max_frame)
+        out, data = self._out, self._queue[0]
+        size = min(len(data), self.window_out, out.window, out.max_frame)
         if size <= 0:
             return False
         self._more_out -= size
-        link.window_out -= size
-        link.write(frame_head(DATA, 0, self.id, size))
-        link.write(data[:size])
+        out.window -= size
+        out.write(frame_head(DATA, 0, self.id, size))
+        out.write(data[:size])
         if size < len(data):
             self._queue[0] = data[size:]
         else:
@@ -190,13 +195,13 @@ class Stream:
 
     def reset(self, code: Code) -> None:
         """Ends the stream at once."""
-        self._link.write(reset(self.id, code))
+        self._out.write(reset(self.id, code))
         self.lose()
 
     def lose(self) -> None:
         """The stream is over, whatever was still to be sent."""
         self.drop_waiting()
-        self._link.forget(self)
+        self._home.forget(self)
         if (receiver := self.receiver) is not None:
             self.receiver = None
             receiver.lost()
@@ -213,13 +218,13 @@ class Stream:
 
     def _end_out(self) -> None:
         assert self._trailer is not None
-        self._link.write(_headers(self.id, self._trailer, END_STREAM) if self._trailer else frame(DATA, END_STREAM, self.id))
+        self._out.write(_headers(self.id, self._trailer, END_STREAM) if self._trailer else frame(DATA, END_STREAM, self.id))
         self.receiver = None
         self._is_ended_out = True
         if self.is_ended_in:
-            self._link.forget(self)
+            self._home.forget(self)
         else:
-            self._link.linger(self)
+            self._home.linger(self)
 
 
 def _headers(stream: int, block: bytes, flags: int) -> bytes:
