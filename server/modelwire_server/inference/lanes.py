@@ -5,8 +5,8 @@ Which way a prediction goes is learned from the calls before it:
 - A model whose rows are independent and whose calls take less than a millisecond is called on the event loop: handing over to a thread
   would take longer.
 - Where calls take long enough for it to matter, predictions of a runner whose rows are independent share calls. A prediction that comes
-  alone does not wait for others. While others are under way it waits for a moment (`wait`): gRPC takes calls up one at a time, so
-  without it there would never be two.
+  alone does not wait for others. While others are under way it waits for a moment (`wait`), in which those come whose last answers
+  have just left.
 - Slower models are called in threads, so many at a time per model, so that no model takes the threads of another. What comes meanwhile
   waits in line, and shares calls if it may.
 """
