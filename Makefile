@@ -32,7 +32,7 @@ help: ## this list
 
 setup: $(VENV)/.ready ## the virtual environment, with everything in it
 
-tools: .tools/bin/grpcurl ## grpcurl, for the tests that use it (needs Go)
+tools: .tools/bin/grpcurl .tools/bin/h2spec ## grpcurl and h2spec, for the tests that use them (needs Go)
 
 mlflow: $(MLFLOW)/.ready ## an MLflow server, for the tests that use it
 
@@ -147,6 +147,10 @@ $(MLFLOW)/.ready: tests/mlflow_registry/requirements.lock
 
 .tools/bin/grpcurl:
 	GOBIN=$(CURDIR)/.tools/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
+
+# The newest version that Go can install by its name.
+.tools/bin/h2spec:
+	GOBIN=$(CURDIR)/.tools/bin go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 
 .googleapis/.ready: $(TOOLS)/.ready protos/generate.py
 	$(TOOLS)/bin/python protos/generate.py --imports
