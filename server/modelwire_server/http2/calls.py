@@ -19,7 +19,6 @@ from .streams import Stream
 log = structlog.get_logger(__name__)
 
 _Code = grpc.StatusCode
-_REFUSAL_SECONDS = 0.1
 _ONE_MESSAGE = "the method takes one message"
 # So much is written before others have their turn.
 _MUCH = 64 << 10
@@ -295,24 +294,7 @@ class Refused(Exception):
 
     def __init__(self, code: grpc.StatusCode, text: str) -> None:
         super().__init__(text)
-        self.block = HEAD + encode(status_fields(code.value[0], text))
+        self._block = HEAD + encode(status_fields(code.value[0], text))
 
-
-class Refusal:
-    """Tells a caller that its call is not taken up: when it has sent something, since some clients that are answered before take it for a
-    failure of their own; or after a moment."""
-
-    def __init__(self, stream: Stream, refused: Refused) -> None:
-        self._stream = stream
-        self._block = refused.block
-        self._timer = asyncio.get_running_loop().call_later(_REFUSAL_SECONDS, self.ended)
-
-    def receive(self, piece: memoryview) -> None:
-        self.ended()
-
-    def ended(self) -> None:
-        self._timer.cancel()
-        self._stream.finish(self._block)
-
-    def lost(self) -> None:
-        self._timer.cancel()
+    def tell(self, stream: Stream) -> None:
+        stream.finish(self._block)

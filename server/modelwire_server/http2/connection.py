@@ -48,7 +48,7 @@ from .streams import Receiver, Stream
 log = structlog.get_logger(__name__)
 
 # Takes a stream up, by its headers.
-Accept = Callable[[Stream, list[Field], "Connection"], Receiver]
+Accept = Callable[[Stream, list[Field], "Connection"], Receiver | None]
 
 _MOST_GIVEN_UP = 256
 # Streams that are taken up before others have their turn.
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._given_up: deque[int] = deque(maxlen=_MOST_GIVEN_UP)
         # Streams beyond this one are not taken up any more.
         self._last_allowed = STREAM_BITS
-        self._is_introduced = self._is_leaving = False
+        self._is_introduced = self._is_leaving = self._is_hung_up = False
         self._leave_timer: asyncio.TimerHandle | None = None
         self.peer = ""
         # Methods that run for this peer, some perhaps for streams that it has given up.
@@ -130,15 +130,18 @@ class Connection(asyncio.Protocol):
         self._on_end(self)
 
     def data_received(self, data: bytes) -> None:
-        self._keepalive.heard()
-        self._reader.add(data)
-        self._read()
+        if not self._is_hung_up:
+            self._keepalive.heard()
+            self._reader.add(data)
+            self._read()
 
     def pause_writing(self) -> None:
         self._out.is_choked = True
 
     def resume_writing(self) -> None:
         self._out.unchoke()
+        if self._has_more:
+            self._loop.call_soon(self._go_on_reading)
         self._look_whether_to_read()
 
     def _look_whether_to_read(self) -> None:
@@ -155,9 +158,7 @@ class Connection(asyncio.Protocol):
             while self._taken_up < _MOST_AT_ONCE and (frame := self._reader.next()) is not None:
                 self._take(frame)
         except NotHttp2 as fault:
-            if fault.is_http1:
-                self._transport.write(_NOT_HTTP2)
-            self._transport.close()
+            self._hang_up(is_http1=fault.is_http1)
         except ConnectionFault as fault:
             self._fail(fault.code, str(fault))
         except Exception:
@@ -171,9 +172,18 @@ class Connection(asyncio.Protocol):
         else:
             self._reader.trim()
 
+    def _hang_up(self, *, is_http1: bool) -> None:
+        """Closed at once, what is still to come would have the kernel take back what was said."""
+        if is_http1:
+            self._is_hung_up = True
+            self._transport.write(_NOT_HTTP2)
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
     def _go_on_reading(self) -> None:
-        self._has_more = False
-        if not self._transport.is_closing():
+        if self._has_more and not self._out.is_unread and not self._transport.is_closing():
+            self._has_more = False
             self._read()
             self._look_whether_to_read()
 
@@ -419,6 +429,8 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Sends what is ready to be sent, and ends the connection."""
+        for stream in list(self._streams.values()):
+            stream.hurry()
         self._out.flush()
         self._transport.close()
 

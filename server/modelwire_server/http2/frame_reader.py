@@ -3,9 +3,10 @@
 import re
 from typing import NamedTuple
 
-from .frames import CONTINUATION, DATA, HEAD_SIZE, LARGEST_OTHER, PADDED, PREFACE, SETTINGS, Code, ConnectionFault, read_head
+from .frames import ACK, CONTINUATION, DATA, HEAD_SIZE, LARGEST_OTHER, PADDED, PREFACE, SETTINGS, Code, ConnectionFault, read_head
 
 _HTTP1 = re.compile(rb"[A-Z]{1,20} \S+ HTTP/1")
+_HTTP1_BEGINS = re.compile(rb"[A-Z]{1,20}(?: \S{0,2000}(?: [HTP/]{0,5})?)?")
 
 
 class NotHttp2(ConnectionFault):
@@ -59,7 +60,7 @@ class FrameReader:
         if have < 0:
             return None
         length, kind, flags, stream = read_head(self._view, self._at)
-        self._check(length, kind)
+        self._check(length, kind, flags)
         if (kind == DATA and not flags & PADDED) or kind > CONTINUATION:
             self._at += HEAD_SIZE
             return self._piece(kind, flags, stream, length, length)
@@ -73,6 +74,8 @@ class FrameReader:
         """Whether the preface is there. Raises NotHttp2."""
         begin = bytes(self._view[: len(PREFACE)])
         if not PREFACE.startswith(begin):
+            if _HTTP1_BEGINS.fullmatch(self._view):
+                return False
             raise NotHttp2(is_http1=bool(_HTTP1.match(self._view)))
         if len(begin) < len(PREFACE):
             return False
@@ -89,10 +92,10 @@ class FrameReader:
         self._open = (kind, flags, stream, length, left) if left else None
         return Frame(kind, flags, stream, length, payload, begins, not left)
 
-    def _check(self, length: int, kind: int) -> None:
-        if length > (LARGEST_OTHER if DATA < kind <= CONTINUATION else self._max_frame):
+    def _check(self, length: int, kind: int, flags: int) -> None:
+        if length > (min(LARGEST_OTHER, self._max_frame) if DATA < kind <= CONTINUATION else self._max_frame):
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
         if not self._is_settled:
-            if kind != SETTINGS:
+            if kind != SETTINGS or flags & ACK:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "SETTINGS have to come first")
             self._is_settled = True

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import structlog
 
-from .calls import Call, Refusal, Refused, WrongRequest
+from .calls import Call, Refused, WrongRequest
 from .connection import Connection, ConnectionRules
 from .frames import Code, StreamFault
 from .header_blocks import Field
@@ -157,7 +157,7 @@ class GrpcServer:
 
     # Calls
 
-    def _accept(self, stream: Stream, fields: list[Field], connection: Connection) -> Receiver:
+    def _accept(self, stream: Stream, fields: list[Field], connection: Connection) -> Receiver | None:
         try:
             request = read_request(fields)
         except Malformed as malformed:
@@ -171,7 +171,8 @@ class GrpcServer:
         try:
             return self._call(stream, request, connection)
         except Refused as refused:
-            return Refusal(stream, refused)
+            refused.tell(stream)
+            return None
 
     def _call(self, stream: Stream, request: Request, connection: Connection) -> Call:
         """Raises Refused."""

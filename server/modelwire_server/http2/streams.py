@@ -19,6 +19,9 @@ from .frames import (
     window_update,
 )
 
+# So long does the end of an answer wait for that of the request.
+_PATIENCE_SECONDS = 0.1
+
 
 class Receiver(Protocol):
     """Takes what arrives on a stream."""
@@ -64,6 +67,7 @@ class Stream:
         "_is_ended_out",
         "_more_out",
         "_out",
+        "_patience",
         "_queue",
         "_trailer",
         "_window",
@@ -81,6 +85,7 @@ class Stream:
         self._trailer: bytes | None = None
         self._drained: asyncio.Future[None] | None = None
         self._is_ended_out = False
+        self._patience: asyncio.TimerHandle | None = None
         # Beside the first window, which changes for all streams at once.
         self._more_out = 0
         self.id = id
@@ -112,6 +117,8 @@ class Stream:
         self.is_ended_in = True
         if self._is_ended_out:
             self._home.forget(self)
+        elif self._patience is not None:
+            self._end_out()
         elif self.receiver is not None:
             self.receiver.ended()
 
@@ -155,11 +162,23 @@ class Stream:
     def finish(self, block: bytes = b"") -> None:
         """The last headers, if there are any, after what was sent."""
         self._trailer = block
-        if not self._queue:
+        if self._queue:
+            return
+        if self.is_ended_in:
+            self._end_out()
+        else:
+            # Some clients that are answered between two of their messages take it for a failure of their own.
+            self._patience = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._end_out)
+
+    def hurry(self) -> None:
+        """Ends what only waits for the end of the request."""
+        if self._patience is not None:
             self._end_out()
 
     def send_some(self) -> bool:
         """One frame of what waits, if there is room; returns whether there is more to be sent, and room for it."""
+        if not self._queue:
+            return False
         out, data = self._out, self._queue[0]
         size = min(len(data), self.window_out, out.window, out.max_frame)
         if size <= 0:
@@ -200,6 +219,8 @@ class Stream:
 
     def lose(self) -> None:
         """The stream is over, whatever was still to be sent."""
+        if self._patience is not None:
+            self._patience.cancel()
         self.drop_waiting()
         self._home.forget(self)
         if (receiver := self.receiver) is not None:
@@ -217,6 +238,9 @@ class Stream:
         self._drained = None
 
     def _end_out(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         assert self._trailer is not None
         self._out.write(_headers(self.id, self._trailer, END_STREAM) if self._trailer else frame(DATA, END_STREAM, self.id))
         self.receiver = None

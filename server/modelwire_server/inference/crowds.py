@@ -1,8 +1,9 @@
 """Whether there are others to share a call with, and how many of them to wait for.
 
 While the event loop computes one prediction, the next one is not even taken up, whoever asks: many callers look like one caller who is
-quick. So now and then one prediction waits for a moment to see how many come. Where enough come, all wait until nobody did; where they do not, it is tried again ever more rarely. How many are waited for is found out in the same way:
-one or a few more each time, as long as they come before the moment is over.
+quick. So now and then one prediction waits for a moment to see how many come. Where enough come, all wait until nobody did; where they
+do not, it is tried again ever more rarely. How many are waited for is found out in the same way: one or a few more each time, as long
+as they come before the moment is over.
 """
 
 # Occasions between attempts: at first, and at most.
