@@ -329,7 +329,7 @@ class Peer:
         """All that still comes, as it is."""
         try:
             return await self._reader.read()
-        except ConnectionResetError:
+        except ConnectionError:
             return b""
 
     async def end_of_connection(self) -> GoAwayFrame | None:
@@ -337,7 +337,7 @@ class Peer:
         try:
             while True:
                 await self.next()
-        except (asyncio.IncompleteReadError, ConnectionResetError):
+        except (asyncio.IncompleteReadError, ConnectionError):
             farewells = [frame for frame in self.heard if isinstance(frame, GoAwayFrame)]
             return farewells[-1] if farewells else None
 

@@ -761,18 +761,6 @@ async def test_headers_of_a_stream_that_has_ended_end_the_connection() -> None:
 
 
 @asynchronous
-async def test_a_first_window_that_makes_one_too_large_ends_the_connection() -> None:
-    """RFC 9113, section 6.9.2."""
-    waiting = Waiting()
-    async with serving(**waiting.methods) as server, connected(server) as peer:
-        stream = peer.call("Hold")
-        peer.send(window_update(stream, LARGEST_WINDOW - 65_535), of_the_peer(initial_window_size=65_536))
-        farewell = await peer.end_of_connection()
-        assert farewell is not None
-        assert farewell.error_code == FLOW_CONTROL_ERROR
-
-
-@asynchronous
 async def test_frames_of_headers_are_no_larger_than_others() -> None:
     async with serving(ConnectionRules(max_frame=16_384)) as server, connected(server) as peer:
         block = peer.encoder.encode(request("Echo", ("x", "y" * 20_000)), huffman=False)
