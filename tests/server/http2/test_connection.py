@@ -145,6 +145,17 @@ async def test_a_request_of_http1_is_told_what_this_port_speaks(piece: int) -> N
     assert b"gRPC" in body
 
 
+@pytest.mark.parametrize("seconds", [0, 5])
+@asynchronous
+async def test_who_speaks_http1_and_stays_does_not_keep_the_server_from_stopping(seconds: float) -> None:
+    async with serving() as server, connected(server, greet=False) as peer:
+        peer.send(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert (await peer.rest()).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        async with asyncio.timeout(3):
+            await server.stop(seconds)
+        assert not server.has_connections
+
+
 @pytest.mark.parametrize(
     "beginning",
     [
@@ -1067,7 +1078,7 @@ CONVERSATION = conversation()
 cuts = st.lists(st.integers(1, len(CONVERSATION) - 1), max_size=40).map(sorted)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(cuts)
 @example([])
 @example(list(range(1, len(CONVERSATION))))

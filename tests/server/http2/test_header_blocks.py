@@ -3,7 +3,7 @@
 import hpack
 import pytest
 from hpack.hpack import NeverIndexedHeaderTuple
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modelwire_server.http2.frames import Code, ConnectionFault
@@ -100,6 +100,7 @@ def test_the_examples_of_the_rfc(section: str) -> None:
     assert [decoder.decode(bytes.fromhex(block)) for block in written] == expected
 
 
+@settings(deadline=None)
 @given(blocks)
 def test_what_others_write_is_read(sequence: list[tuple[list[tuple[bytes, bytes, bool]], bool, int | None]]) -> None:
     encoder, decoder = hpack.Encoder(), HeaderDecoder(ROOM)
@@ -118,6 +119,7 @@ def test_sensitive_fields_are_read_and_not_remembered() -> None:
         decoder.decode(b"\xbe")  # the newest field that is remembered
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=4))
 @example([b"\x80"])
 @example([b"\xff" * 12])
@@ -134,6 +136,7 @@ def test_any_bytes_are_read_or_refused(sequence: list[bytes]) -> None:
         assert all(isinstance(name, str) and isinstance(value, str) for name, value in fields)
 
 
+@settings(deadline=None)
 @given(blocks, st.data())
 def test_what_is_read_of_broken_blocks_is_what_others_read(
     sequence: list[tuple[list[tuple[bytes, bytes, bool]], bool, int | None]], data: st.DataObject
@@ -152,6 +155,7 @@ def test_what_is_read_of_broken_blocks_is_what_others_read(
         assert read == text([(name, value, False) for name, value in other.decode(bytes(block), raw=True)])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255), max_size=300))))
 @example([("x", "y" * length) for length in (126, 127, 128, 254, 255, 256, 20_000)])
 def test_what_is_written_is_read_by_others(fields: list[tuple[str, str]]) -> None:

@@ -7,7 +7,7 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelwire_server.http2.messages import BadMessage, MessageReader, prefixed
@@ -33,6 +33,7 @@ def refusal(reader: MessageReader, data: bytes) -> BadMessage:
     return caught.value
 
 
+@settings(deadline=None)
 @given(st.data(), encodings, st.lists(st.tuples(st.binary(max_size=300), st.booleans()), max_size=8))
 def test_messages_come_out_whatever_they_are_cut_into(
     data: st.DataObject, encoding: str, messages: list[tuple[bytes, bool]]
@@ -46,6 +47,7 @@ def test_messages_come_out_whatever_they_are_cut_into(
     assert not reader.held
 
 
+@settings(deadline=None)
 @given(st.data(), st.lists(st.binary(max_size=50), min_size=1, max_size=4))
 def test_what_is_held_are_the_bytes_of_the_message_that_is_not_complete(data: st.DataObject, messages: list[bytes]) -> None:
     whole = b"".join(map(prefixed, messages))
@@ -120,6 +122,7 @@ def test_what_is_no_message(encoding: str, data: bytes) -> None:
     assert str(bad)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=100), max_size=5), encodings)
 def test_any_bytes_are_messages_or_refused(pieces: list[bytes], encoding: str) -> None:
     reader = MessageReader(LIMIT, encoding)

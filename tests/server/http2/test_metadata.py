@@ -29,6 +29,7 @@ def test_what_is_no_timeout(text: str) -> None:
         read_timeout(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12))
 def test_any_text_is_a_timeout_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
@@ -58,6 +59,7 @@ binary = st.tuples(names.map(lambda name: f"{name}-bin"), st.binary(max_size=50)
 metadata = st.lists(st.tuples(names, text) | binary, max_size=6)
 
 
+@settings(deadline=None)
 @given(metadata)
 def test_metadata_are_read_as_they_were_written(sent: list[tuple[str, str | bytes]]) -> None:
     read = read_request([*request(), *metadata_fields(sent)])
@@ -127,6 +129,7 @@ def test_malformed_requests(fields: list[tuple[str, str]]) -> None:
 any_text = st.text(st.characters(max_codepoint=255), max_size=20)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([name for name, _ in request()]) | any_text, any_text), max_size=8))
 def test_any_fields_are_a_request_or_malformed(fields: list[tuple[str, str]]) -> None:
     for some in (fields, [*request(), *fields]):
@@ -169,7 +172,7 @@ async def refuse(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
     return b""
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=200), min_size=5, max_size=20))
 def test_texts_of_statuses_as_the_client_of_grpc_reads_them(texts: list[str]) -> None:
     @asynchronous
@@ -184,7 +187,7 @@ def test_texts_of_statuses_as_the_client_of_grpc_reads_them(texts: list[str]) ->
     main()
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(metadata)
 def test_metadata_of_the_client_of_grpc_and_back(sent: list[tuple[str, str | bytes]]) -> None:
     """Metadata of the caller come back as the trailer, and before the answer."""
