@@ -124,8 +124,8 @@ async def test_a_call() -> None:
 
 @asynchronous
 async def test_many_calls_at_once_each_get_their_own_answer() -> None:
-    async with serving() as server, connected(server) as peer:
-        streams = [peer.call("Echo", str(number).encode()) for number in range(500)]
+    async with serving(ConnectionRules(max_streams=300)) as server, connected(server) as peer:
+        streams = [peer.call("Echo", str(number).encode()) for number in range(300)]
         for number, stream in enumerate(streams):
             assert (await peer.answer(stream)).messages == [str(number).encode()]
 
@@ -1023,7 +1023,7 @@ def unknown_methods(turn: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("ask", "allowed"),
-    [(settings_again, 3 << 19), (data_of_no_use, 3 << 19), (malformed_requests, 3 << 19), (unknown_methods, 4 << 20)],
+    [(settings_again, 3 << 19), (data_of_no_use, 3 << 19), (malformed_requests, 3 << 19), (unknown_methods, 8 << 20)],
 )
 @asynchronous
 async def test_what_a_peer_is_to_be_told_and_does_not_read_cannot_fill_the_memory(
