@@ -3,18 +3,18 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import grpc
 import structlog
 
-from ..interceptors.context import CallContext
+from ..interceptors.context import CallContext, Trailer
 from .frames import Code
 from .header_blocks import NO_TABLE, encode
 from .messages import PREFIX_SIZE, BadMessage, Message, MessageReader, prefixed
 from .metadata import HEAD, OK_TRAILER, Request, metadata_fields, status_fields
 from .streams import Stream
+from .timers import Timers
 
 log = structlog.get_logger(__name__)
 
@@ -29,10 +29,26 @@ _ON_THE_WAY_SECONDS = 0.05
 
 
 class Peer(Protocol):
-    """What a call knows of its connection: the address of who called, and how many methods run for them."""
+    """What a call knows of its connection."""
 
     peer: str
-    running: int
+
+    def ends(self, *, stays: bool) -> None: ...
+
+
+class Watch(Protocol):
+    """Who is told what becomes of calls."""
+
+    timers: Timers
+
+    def scheduled(self) -> None:
+        """A method is to run in the next turn."""
+
+    def begun(self) -> None:
+        """It does."""
+
+    def ended(self, call: "Call") -> None:
+        """The method has come to its end, which may be after the caller has left; or it will never run."""
 
 
 class Call(CallContext):
@@ -51,24 +67,26 @@ class Call(CallContext):
         timeout: float | None,
         connection: Peer,
         max_bytes: int,
-        on_end: Callable[[Any], None],
+        watch: Watch,
     ) -> None:
-        """`timeout` in seconds; `on_end` is told when the method has come to its end, which may be after the caller has left."""
+        """`timeout` in seconds."""
         super().__init__(request.metadata, timeout)
         self._stream = stream
         self._handler = handler
-        self._on_end = on_end
+        self._watch = watch
         self._reader = MessageReader(max_bytes, request.fields.get("grpc-encoding", "identity"))
         # What nobody has asked for yet, and its size.
         self._messages: deque[Message] = deque()
         self._queued = 0
         self._arrival: asyncio.Future[None] | None = None
-        self._has_all = self._has_begun = self._is_over = False
+        self._has_all = self._has_begun = self._is_begun = self._is_over = False
         self._written = 0
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(timeout, self._expire) if timeout is not None else None
+        self._timer = watch.timers.call_later(timeout, self._expire) if timeout is not None else None
         self.connection = connection
+        # Whether it may stay open for long.
+        self.stays = bool(handler.request_streaming or handler.response_streaming)
         if handler.request_streaming:
             self._start(handler.stream_stream or handler.stream_unary, None)
 
@@ -195,7 +213,7 @@ class Call(CallContext):
         if not self._stream.has_waiting:
             self._close()
         elif self._timer is None:
-            self._timer = self._loop.call_later(_MOST_SECONDS_TO_SEND, self._expire)
+            self._timer = self._watch.timers.call_later(_MOST_SECONDS_TO_SEND, self._expire)
 
     def _trailer_block(self) -> bytes:
         try:
@@ -232,10 +250,18 @@ class Call(CallContext):
 
     def _start(self, behaviour: Any, request: Any) -> None:
         decode = self._handler.request_deserializer
+        self._watch.scheduled()
+        self._is_begun = False
         self._task = self._loop.create_task(self._run(behaviour, decode, request))
         self._task.add_done_callback(self._done)
 
+    def _begins(self) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            self._watch.begun()
+
     async def _run(self, behaviour: Any, decode: Any, request: Any) -> None:
+        self._begins()
         try:
             answer = await behaviour(decode(request) if decode and request is not None else request, self)
             del request
@@ -258,15 +284,16 @@ class Call(CallContext):
             self._task.cancel()
             self._wake()
         else:
-            self._on_end(self)
+            self._watch.ended(self)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._task = None
+        self._begins()
         self._fail(_Code.CANCELLED, "the call was canceled")  # if that was before its first step
         try:
             self.end()
         finally:
-            self._on_end(self)
+            self._watch.ended(self)
 
 
 class WrongRequest:
@@ -292,9 +319,9 @@ class WrongRequest:
 class Refused(Exception):
     """A call that is not taken up."""
 
-    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+    def __init__(self, code: grpc.StatusCode, text: str, trailer: Trailer = ()) -> None:
         super().__init__(text)
-        self._block = HEAD + encode(status_fields(code.value[0], text))
+        self._block = HEAD + encode([*status_fields(code.value[0], text), *metadata_fields(trailer)])
 
     def tell(self, stream: Stream) -> None:
         stream.finish(self._block)

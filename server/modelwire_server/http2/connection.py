@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -44,6 +45,7 @@ from .header_blocks import Field, HeaderBlock, HeaderDecoder
 from .keepalive import Keepalive, KeepaliveRules
 from .outgoing import Outgoing
 from .streams import Receiver, Stream
+from .timers import Timers
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +54,7 @@ Accept = Callable[[Stream, list[Field], "Connection"], Receiver | None]
 
 _MOST_GIVEN_UP = 256
 # Streams that are taken up before others have their turn.
-_MOST_AT_ONCE = 64
+_MOST_AT_ONCE = 256
 _NOT_HTTP2 = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 33\r\nconnection: close\r\n\r\n"
     b"this port speaks gRPC, by HTTP/2\n"
@@ -65,9 +67,11 @@ _ROUND_TRIP_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionRules:
-    """Sizes are in bytes."""
+    """Sizes are in bytes. `max_streams` is for those that are answered and done with; as many as stay open may come on top of that, up to
+    `max_open`."""
 
-    max_streams: int = 1024
+    max_streams: int = 100
+    max_open: int = 4096
     stream_window: int = 4 << 20
     window: int = 16 << 20
     max_frame: int = 1 << 20
@@ -84,11 +88,13 @@ class Connection(asyncio.Protocol):
         accept: Accept,
         on_begin: Callable[["Connection"], None],
         on_end: Callable[["Connection"], None],
+        timers: Timers,
     ) -> None:
         self._rules = rules
         self._accept = accept
         self._on_begin, self._on_end = on_begin, on_end
         self._loop = asyncio.get_running_loop()
+        self.timers = timers
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._out: Outgoing = None  # type: ignore[assignment]
         self._keepalive = Keepalive(rules.keepalive, self)
@@ -109,8 +115,9 @@ class Connection(asyncio.Protocol):
         self._is_introduced = self._is_leaving = self._is_hung_up = False
         self._leave_timer: asyncio.TimerHandle | None = None
         self.peer = ""
-        # Methods that run for this peer, some perhaps for streams that it has given up.
-        self.running = 0
+        # Methods that run for this peer, some perhaps for streams that it has given up, and those of them that stream.
+        self.running = self._staying = 0
+        self._announced = rules.max_streams
 
     # The socket
 
@@ -177,7 +184,7 @@ class Connection(asyncio.Protocol):
         if is_http1:
             self._is_hung_up = True
             self._transport.write(_NOT_HTTP2)
-            self._transport.write_eof()
+            self.timers.call_later(_LINGER_SECONDS, self._transport.close)
         else:
             self._transport.close()
 
@@ -206,7 +213,7 @@ class Connection(asyncio.Protocol):
         self._out.put(
             settings_frame(
                 {
-                    Setting.MAX_CONCURRENT_STREAMS: rules.max_streams,
+                    Setting.MAX_CONCURRENT_STREAMS: self._announced,
                     Setting.INITIAL_WINDOW_SIZE: rules.stream_window,
                     Setting.MAX_FRAME_SIZE: rules.max_frame,
                     Setting.MAX_HEADER_LIST_SIZE: rules.max_header_bytes,
@@ -281,7 +288,8 @@ class Connection(asyncio.Protocol):
         self._last_stream = number
         if number > self._last_allowed:
             return  # the peer knows from GOAWAY that it was not taken up
-        if max(len(self._streams), self.running) >= self._rules.max_streams:
+        # Methods whose streams were given up need a moment to end.
+        if len(self._streams) >= self._announced or self.running >= 2 * self._announced:
             raise StreamFault(number, Code.REFUSED_STREAM, "too many streams at once")
         if fields is None:
             raise StreamFault(number, Code.ENHANCE_YOUR_CALM, f"headers of more than {self._rules.max_header_bytes} bytes")
@@ -373,6 +381,20 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "GOAWAY of a stream")
         # It opens no more streams; when the last is answered it closes the connection.
 
+    # Methods
+
+    def begins(self, *, stays: bool) -> None:
+        """A method runs for the peer. What it keeps open is not to keep it from asking anything else."""
+        self.running += 1
+        self._staying += stays
+        if self._staying > self._announced - self._rules.max_streams and self._announced < self._rules.max_open:
+            self._announced = min(self._announced + self._rules.max_streams, self._rules.max_open)
+            self._out.put(settings_frame({Setting.MAX_CONCURRENT_STREAMS: self._announced}))
+
+    def ends(self, *, stays: bool) -> None:
+        self.running -= 1
+        self._staying -= stays
+
     # The end
 
     def forget(self, stream: Stream) -> None:
@@ -389,7 +411,7 @@ class Connection(asyncio.Protocol):
         if self._is_leaving:
             stream.reset(Code.NO_ERROR)
         else:
-            self._loop.call_later(_LINGER_SECONDS, self._end_lingering, stream)
+            self.timers.call_later(_LINGER_SECONDS, partial(self._end_lingering, stream))
 
     def _end_lingering(self, stream: Stream) -> None:
         if self._streams.get(stream.id) is stream:

@@ -18,6 +18,7 @@ Field = tuple[str, str]
 _TABLE_SIZE = 4096  # what holds as long as we do not announce another
 _ENTRY_OVERHEAD = 32
 _STATIC: list[Field] = [(name.decode(), value.decode()) for name, value in HeaderTable.STATIC_TABLE]
+_FIRST_RECENT = len(_STATIC) + 1
 # Empty ones cost, too.
 _MOST_CONTINUATIONS = 64
 # An index or a length of more bytes than this is an attack.
@@ -65,7 +66,7 @@ class HeaderDecoder:
             first = block[at]
             if first & 0x80:
                 index, at = (first & 0x7F, at + 1) if first != 0xFF else _integer(block, at, 0x7F)
-                field = self._field(index)
+                field = self._recent[index - _FIRST_RECENT] if index >= _FIRST_RECENT else self._field(index)
             elif first & 0x40:
                 field, at = self._literal(block, at, 0x3F)
                 self._remember(field)
@@ -74,14 +75,14 @@ class HeaderDecoder:
                 continue
             else:
                 field, at = self._literal(block, at, 0x0F)
-            room -= _entry_size(field)
+            room -= len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
             if room >= 0:
                 fields.append(field)
         return fields if room >= 0 else None
 
     def _field(self, index: int) -> Field:
-        if index > len(_STATIC):
-            return self._recent[index - len(_STATIC) - 1]
+        if index >= _FIRST_RECENT:
+            return self._recent[index - _FIRST_RECENT]
         if not index:
             raise IndexError
         return _STATIC[index - 1]

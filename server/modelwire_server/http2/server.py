@@ -19,6 +19,7 @@ from .header_blocks import Field
 from .messages import ENCODINGS
 from .metadata import Malformed, Request, read_request, read_timeout
 from .streams import Receiver, Stream
+from .timers import Timers
 
 log = structlog.get_logger(__name__)
 
@@ -35,11 +36,13 @@ SHUTTING_DOWN = "the server is shutting down"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRules:
-    """`max_message_bytes` is for what arrives. A connection of `max_connection_age` seconds is asked to end, and is ended after
-    `max_connection_age_grace` more."""
+    """`max_message_bytes` is for what arrives. A call that finds `max_pending` others that have not even begun is refused by `busy`, unless
+    it streams. A connection of `max_connection_age` seconds is asked to end, and is ended after `max_connection_age_grace` more."""
 
     max_message_bytes: int = 4 << 20
     max_concurrent_rpcs: int | None = None
+    max_pending: int = 400
+    busy: Refused = field(default_factory=lambda: Refused(_Code.RESOURCE_EXHAUSTED, "too many calls have not even begun"))
     max_connection_age: float = 3600.0
     max_connection_age_grace: float = 600.0
     connection: ConnectionRules = field(default_factory=ConnectionRules)
@@ -56,7 +59,10 @@ class GrpcServer:
         self._accepting: set[asyncio.Task[Any]] = set()
         self._connections: dict[Connection, list[asyncio.TimerHandle]] = {}
         self._calls: set[Call] = set()
+        # Methods that have not had their first turn.
+        self._pending = 0
         self._is_leaving = False
+        self.timers = Timers()
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.port: int = listeners[0].getsockname()[1]
@@ -127,7 +133,7 @@ class GrpcServer:
             task.add_done_callback(self._accepting.discard)
 
     def _connection(self) -> Connection:
-        return Connection(self._rules.connection, self._accept, self._begun, self._ended)
+        return Connection(self._rules.connection, self._accept, self._begun, self._ended, self.timers)
 
     def _begun(self, connection: Connection) -> None:
         loop, rules = asyncio.get_running_loop(), self._rules
@@ -145,10 +151,16 @@ class GrpcServer:
             timer.cancel()
         self._look_whether_quiet()
 
-    def _call_ended(self, call: Call) -> None:
+    def scheduled(self) -> None:
+        self._pending += 1
+
+    def begun(self) -> None:
+        self._pending -= 1
+
+    def ended(self, call: Call) -> None:
         if call in self._calls:
             self._calls.remove(call)
-            call.connection.running -= 1
+            call.connection.ends(stays=call.stays)
         self._look_whether_quiet()
 
     def _look_whether_quiet(self) -> None:
@@ -158,6 +170,9 @@ class GrpcServer:
     # Calls
 
     def _accept(self, stream: Stream, fields: list[Field], connection: Connection) -> Receiver | None:
+        if self._pending >= self._rules.max_pending and self._is_unary(fields):
+            self._rules.busy.tell(stream)
+            return None
         try:
             request = read_request(fields)
         except Malformed as malformed:
@@ -173,6 +188,11 @@ class GrpcServer:
         except Refused as refused:
             refused.tell(stream)
             return None
+
+    def _is_unary(self, fields: list[Field]) -> bool:
+        """Looked at before anything else, so that refusing takes little of the time that there is too little of."""
+        handler = next((self._find(value) for name, value in fields if name == ":path"), None)
+        return handler is not None and not handler.request_streaming and not handler.response_streaming
 
     def _call(self, stream: Stream, request: Request, connection: Connection) -> Call:
         """Raises Refused."""
@@ -191,10 +211,10 @@ class GrpcServer:
             timeout=timeout,
             connection=connection,
             max_bytes=rules.max_message_bytes,
-            on_end=self._call_ended,
+            watch=self,
         )
         self._calls.add(call)
-        connection.running += 1
+        connection.begins(stays=call.stays)
         self._quiet.clear()
         return call
 

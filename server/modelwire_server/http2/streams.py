@@ -18,6 +18,7 @@ from .frames import (
     reset,
     window_update,
 )
+from .timers import Timer, Timers
 
 # So long does the end of an answer wait for that of the request.
 _PATIENCE_SECONDS = 0.1
@@ -52,6 +53,8 @@ class Out(Protocol):
 class Home(Protocol):
     """What streams know of their connection."""
 
+    timers: Timers
+
     def forget(self, stream: "Stream") -> None: ...
 
     def linger(self, stream: "Stream") -> None:
@@ -85,7 +88,7 @@ class Stream:
         self._trailer: bytes | None = None
         self._drained: asyncio.Future[None] | None = None
         self._is_ended_out = False
-        self._patience: asyncio.TimerHandle | None = None
+        self._patience: Timer | None = None
         # Beside the first window, which changes for all streams at once.
         self._more_out = 0
         self.id = id
@@ -168,7 +171,7 @@ class Stream:
             self._end_out()
         else:
             # Some clients that are answered between two of their messages take it for a failure of their own.
-            self._patience = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._end_out)
+            self._patience = self._home.timers.call_later(_PATIENCE_SECONDS, self._end_out)
 
     def hurry(self) -> None:
         """Ends what only waits for the end of the request."""

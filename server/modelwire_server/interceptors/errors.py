@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from ..clock import new_id
 from ..errors import FieldViolation, InvalidField, ModelwireError
 from .around import Act, Context, Method
+from .context import Trailer
 
 DOMAIN = "modelwire"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -97,10 +98,16 @@ def errors_to_statuses(method: Method, act: Act) -> Act:
 
 
 async def abort(context: Context, error: Exception) -> None:
-    status = status_of(error)
+    code, message, details = refusal_of(error)
     trailer = [pair for pair in context.trailing_metadata() or () if pair[0] != DETAILS_KEY]
+    await context.abort(code, message, (*trailer, *details))
+
+
+def refusal_of(error: Exception) -> tuple[grpc.StatusCode, str, Trailer]:
+    """The code, the message and the trailer that tell of an error."""
+    status = status_of(error)
     code = CODES[error.reason] if isinstance(error, ModelwireError) else _code_of(status)
-    await context.abort(code, status.message, (*trailer, (DETAILS_KEY, status.SerializeToString())))
+    return code, status.message, ((DETAILS_KEY, status.SerializeToString()),)
 
 
 def status_of(error: Exception) -> status_pb2.Status:

@@ -1,6 +1,7 @@
 """Puts all services, and what surrounds their calls, on a server."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -19,11 +20,13 @@ from modelwire.v1 import (
 from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.tree import ArtifactTree
 from ..configs.catalog import ConfigCatalog
+from ..errors import Overloaded
+from ..http2.calls import Refused
 from ..http2.server import ServerRules
 from ..importing.imports import Imports
 from ..interceptors.around import AroundCalls
 from ..interceptors.deadlines import deadlines
-from ..interceptors.errors import errors_to_statuses
+from ..interceptors.errors import errors_to_statuses, refusal_of
 from ..interceptors.logs import log_calls
 from ..interceptors.metrics import count_calls
 from ..jobs.desk import JobDesk
@@ -82,7 +85,10 @@ class Domain:
 
 def server_rules(settings: Settings) -> ServerRules:
     """Answers have no size limit of ours: a caller sets what it can take."""
+    busy = Overloaded("more calls arrive than are taken up: too many have not even begun")
+    busy.retry_after = timedelta(seconds=0.1)
     return ServerRules(
+        busy=Refused(*refusal_of(busy)),
         max_message_bytes=settings.max_message_bytes + ENVELOPE_BYTES,
         max_concurrent_rpcs=settings.max_concurrent_rpcs,
         max_connection_age=settings.max_connection_age,

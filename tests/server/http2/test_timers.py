@@ -1,0 +1,47 @@
+"""Timers that share one of the event loop's."""
+
+import asyncio
+import time
+
+from modelwire_server.http2.timers import Timers
+
+
+def test_each_comes_when_it_is_due_or_not_at_all() -> None:
+    async def main() -> None:
+        timers, came, all_came = Timers(), [], asyncio.Event()
+        began = time.monotonic()
+
+        def note(name: float) -> None:
+            came.append((name, time.monotonic() - began))
+            if name == 0.09:
+                all_came.set()
+
+        made = {
+            seconds: timers.call_later(seconds, lambda seconds=seconds: note(seconds))
+            for seconds in (0.09, 0.001, 0.05, 0.051, 0.02)
+        }
+        made[0.05].cancel()
+        made[0.05].cancel()
+        await all_came.wait()
+        assert [name for name, _ in came] == [0.001, 0.02, 0.051, 0.09]
+        assert all(when >= name for name, when in came)
+        assert not timers._due
+
+    asyncio.run(main())
+
+
+def test_one_that_comes_may_cancel_another_of_the_same_moment_and_make_new_ones() -> None:
+    async def main() -> None:
+        timers, came, again = Timers(), [], asyncio.Event()
+
+        def first() -> None:
+            came.append("one of two")
+            for timer in both:
+                timer.cancel()
+            timers.call_later(0, again.set)
+
+        both = [timers.call_later(0.005, first) for _ in range(2)]
+        await asyncio.wait_for(again.wait(), 5)
+        assert came == ["one of two"]
+
+    asyncio.run(main())
