@@ -7,6 +7,10 @@ second, each with a deadline, that takes as long as the calls. Here all that are
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 _TICK = 0.01
 
 
@@ -44,4 +48,7 @@ class Timers:
         timers = self._due.pop(tick)
         while timers:
             timer, _ = timers.popitem()
-            timer.act()
+            try:
+                timer.act()
+            except Exception:  # the others come all the same
+                log.exception("what was due failed")

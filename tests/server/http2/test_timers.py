@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+from structlog.testing import capture_logs
+
 from modelwire_server.http2.timers import Timers
 
 
@@ -30,7 +32,7 @@ def test_each_comes_when_it_is_due_or_not_at_all() -> None:
     asyncio.run(main())
 
 
-def test_one_that_comes_may_cancel_another_of_the_same_moment_and_make_new_ones() -> None:
+def test_one_that_comes_may_cancel_another_and_make_new_ones_and_fail() -> None:
     async def main() -> None:
         timers, came, again = Timers(), [], asyncio.Event()
 
@@ -39,9 +41,12 @@ def test_one_that_comes_may_cancel_another_of_the_same_moment_and_make_new_ones(
             for timer in both:
                 timer.cancel()
             timers.call_later(0, again.set)
+            raise ValueError("told to fail")
 
         both = [timers.call_later(0.005, first) for _ in range(2)]
-        await asyncio.wait_for(again.wait(), 5)
+        with capture_logs() as logs:
+            await asyncio.wait_for(again.wait(), 5)
+        assert [log["event"] for log in logs] == ["what was due failed"]
         assert came == ["one of two"]
 
     asyncio.run(main())
