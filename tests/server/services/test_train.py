@@ -209,7 +209,8 @@ def test_a_header_with_a_frame_in_it_is_refused(run: Any, refusal: Any) -> None:
 
 
 def test_a_large_frame_takes_little_memory(run: Any) -> None:
-    """The client sends what it makes at once, so that all memory beyond a few chunks would be the server's."""
+    """The client sends what it makes at once, so that all memory beyond a few chunks would be the server's. What goes to a bucket does so
+    in parts of several MB, as many at a time as the library likes."""
     batch = pa.table({"x": pa.array(range(60_000)), "y": pa.array([1.5] * 60_000)})
     peak = 0
 
@@ -236,4 +237,4 @@ def test_a_large_frame_takes_little_memory(run: Any) -> None:
         assert path.stat().st_size > 360 * MIB
 
     run(scenario)
-    assert peak < 100 * MIB
+    assert peak < 150 * MIB
