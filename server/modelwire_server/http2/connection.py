@@ -72,7 +72,7 @@ class ConnectionRules:
 
     max_streams: int = 100
     max_open: int = 4096
-    stream_window: int = 4 << 20
+    stream_window: int = 2 << 20
     window: int = 16 << 20
     max_frame: int = 1 << 20
     max_header_bytes: int = 64 << 10
