@@ -140,7 +140,11 @@ def test_names_versions_aliases_and_events_outlive_the_server(client: Client, se
     server.start()
     with Client(server.target) as other:
         assert (predicted(other, weather), predicted(other, f"{weather}@staging")) == (1, 2)
-        after = (other.registry.get(weather), list(other.registry.versions(weather)), list(islice(other.registry.watch(weather), 4)))
+        after = (
+            other.registry.get(weather),
+            list(other.registry.versions(weather)),
+            list(islice(other.registry.watch(weather), 4)),
+        )
     assert after == before
 
 
