@@ -46,3 +46,12 @@ def predict_changing(config: BaseConfig, model: int, historic: pa.Table, future:
 
 rows = FunctionalModelRunner(train, predict, info=RunnerInfo(id="rows", max_prediction_periods=10**6), independent_rows=True)
 changing = FunctionalModelRunner(train, predict_changing, info=RunnerInfo(id="changing"), independent_rows=True)
+dependent = FunctionalModelRunner(train, predict, info=RunnerInfo(id="dependent"))
+
+
+async def predict_waiting(config: BaseConfig, model: int, historic: pa.Table, future: pa.Table) -> pa.Table:
+    asked.append(future.num_rows)
+    return pa.table({"y": pc.multiply(future.column("x"), model)})
+
+
+waiting = FunctionalModelRunner(train, predict_waiting, info=RunnerInfo(id="waiting"), independent_rows=True)

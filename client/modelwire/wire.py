@@ -7,6 +7,7 @@ what other libraries write in another way goes through protobuf itself.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,10 +54,21 @@ def write_chunk(number: int, tag: int, buffers: Iterable[Any]) -> bytes:
     return b"".join([b"\x08", _padded(_varint(number), 2 + len(size)), bytes((tag,)), size, *views])
 
 
+@lru_cache(256)
+def write_head(tag: int, size: int) -> bytes:
+    """What stands before a field of so many bytes. The tag is less than 128."""
+    return bytes((tag,)) + _varint(size)
+
+
+def write_part(number: int, tag: int, content: bytes) -> bytes:
+    """A message of a number, which must not be negative, and a field of bytes, wherever these come to lie."""
+    return b"\x08" + _varint(number) + write_head(tag, len(content)) + content
+
+
 def write_bundle(tag: int, messages: Iterable[bytes]) -> bytes:
     """A message whose only field, of this tag, is a message that holds others in its field 1. The tag is less than 128."""
     content = b"".join([part for message in messages for part in (_FIRST, _varint(len(message)), message)])
-    return b"".join([bytes((tag,)), _varint(len(content)), content])
+    return write_head(tag, len(content)) + content
 
 
 def _padded(digits: bytes, others: int) -> bytes:

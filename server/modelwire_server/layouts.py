@@ -61,9 +61,10 @@ class Recent(Generic[KeyT, ValueT]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Where the values of a frame lie. Offsets count from its first byte; `tail` is all that follows the body. `strides` is set
-    where all columns are float64 and equally far from each other, so that they are a matrix already."""
+    """Where the values of a frame lie. Offsets count from its first byte; `prefix` is all that comes before the body and `tail` all
+    that follows it. `strides` is set where all columns are float64 and equally far from each other, so that they are a matrix already."""
 
+    prefix: bytes
     schema: pa.Schema
     rows: int
     size: int
@@ -107,6 +108,43 @@ class PlainFrame:
         return matrix
 
 
+class PlainFrames(PlainFrame):
+    """Frames of one layout, one after the other, as one frame."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, datas: Sequence[bytes], layout: Layout) -> None:
+        super().__init__(b"".join(datas), layout)
+        self.count = len(datas)
+
+    @property
+    def num_rows(self) -> int:
+        return self.count * self.layout.rows
+
+    def of_width(self, width: int | None) -> Self:
+        # Nobody else has it, so there is no need for another one.
+        self.width = self.width if width is None else width
+        return self
+
+    def table(self) -> pa.Table:
+        size, data = self.layout.size, memoryview(self.data)
+        frames = [pa.ipc.open_stream(data[at : at + size]).read_all() for at in range(0, len(data), size)]
+        return pa.concat_tables(frames).combine_chunks()
+
+    def matrix(self) -> Matrix:
+        rows, size, places = self.layout.rows, self.layout.size, self.layout.places
+        if (strides := self.layout.strides) is not None:
+            shape = (self.count, rows, self.width)
+            matrix = np.ndarray(shape, _FLOAT, self.data, places[0][1], (size, *strides)).reshape(self.num_rows, self.width)
+        else:
+            matrix = np.empty((self.num_rows, self.width))
+            for place, (kind, at) in enumerate(places[: self.width]):
+                values = np.ndarray((self.count, rows), kind, self.data, at, (size, kind.itemsize))
+                matrix[:, place].reshape(self.count, rows)[:] = values
+        matrix.flags.writeable = False
+        return matrix
+
+
 class NoRows:
     """A frame without rows, made once. Its matrix has the columns `inputs`, or all."""
 
@@ -130,20 +168,25 @@ class Layouts:
 
     def __init__(self) -> None:
         self._known: Recent[bytes, Layout] = Recent(MOST_LAYOUTS)
+        self._last: Layout | None = None
 
     def known(self, data: bytes) -> PlainFrame | None:
         """The frame, if it is laid out like one before."""
-        begin = _values_begin(data)
-        layout = self._known.get(data[:begin]) if begin else None
+        if (last := self._last) is not None and data.startswith(last.prefix):
+            prefix = last.prefix  # whose hash is known
+        else:
+            prefix = data[: _values_begin(data)]
+        layout = self._known.get(prefix)
         if layout is None or layout.size != len(data) or not data.endswith(layout.tail):
             return None
+        self._last = layout
         return PlainFrame(data, layout)
 
     def learn(self, data: bytes, table: pa.Table) -> None:
         """Keeps the layout of a frame that was checked and is this table, if it is plain."""
         body = _body_of_only_batch(data)
         if body is not None and (layout := _layout_of(data, body, table)):
-            self._known.keep(data[: body.start], layout)
+            self._known.keep(layout.prefix, layout)
 
 
 def _values_begin(data: bytes) -> int:
@@ -187,7 +230,8 @@ def _layout_of(data: bytes, body: range, table: pa.Table) -> Layout | None:
         if at < body.start or at + table.num_rows * kind.itemsize > body.stop:
             return None
         places.append((kind, at))
-    return Layout(table.schema, table.num_rows, len(data), data[body.stop :], tuple(places), strides_of(places))
+    prefix, tail = data[: body.start], data[body.stop :]
+    return Layout(prefix, table.schema, table.num_rows, len(data), tail, tuple(places), strides_of(places))
 
 
 def strides_of(places: list[tuple[np.dtype[Any], int]]) -> tuple[int, int] | None:
@@ -211,6 +255,15 @@ class Answers:
         prefix = self._known.get(key)
         return self._first(key, columns) if prefix is None else _joined(prefix, arrays)
 
+    def write_each(self, columns: Columns, rows: int) -> list[bytes]:
+        """What write() makes of each so many rows of the columns, one after the other."""
+        arrays = list(columns.values())
+        prefix = self._known.get((rows, *columns, *[array.dtype for array in arrays]))
+        if prefix is None or not all(array.flags.c_contiguous for array in arrays):
+            count = len(arrays[0])
+            return [self.write({name: array[at : at + rows] for name, array in columns.items()}) for at in range(0, count, rows)]
+        return _each_joined(prefix, arrays, rows)
+
     def _first(self, key: tuple[Any, ...], columns: Columns) -> bytes:
         content, arrays = write_frame(pa.table(columns)), list(columns.values())
         prefix = content[: len(content) - len(_joined(b"", arrays))]
@@ -226,3 +279,19 @@ def _joined(prefix: bytes, arrays: list[np.ndarray[Any, Any]]) -> bytes:
         parts += [array.data if array.flags.c_contiguous else array.tobytes(), bytes(-array.nbytes % 8)]
     parts.append(_END)
     return b"".join(parts)
+
+
+def _each_joined(prefix: bytes, arrays: list[np.ndarray[Any, Any]], rows: int) -> list[bytes]:
+    """The streams of each so many rows, laid out one after the other and cut apart at last."""
+    sizes = [rows * array.itemsize for array in arrays]
+    size = len(prefix) + sum(size + -size % 8 for size in sizes) + len(_END)
+    count = len(arrays[0]) // rows
+    streams = np.zeros((count, size), np.uint8)
+    streams[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
+    at = len(prefix)
+    for array, length in zip(arrays, sizes, strict=True):
+        streams[:, at : at + length] = array.view(np.uint8).reshape(count, length)
+        at += length + -length % 8
+    streams[:, at:] = np.frombuffer(_END, np.uint8)
+    content = streams.tobytes()
+    return [content[at : at + size] for at in range(0, len(content), size)]

@@ -75,14 +75,14 @@ class ServerMetrics:
         self._blob_bytes = Gauge("modelwire_blob_bytes", "Size of the stored content.", registry=registry)
         self._stored: Callable[[], Awaitable[Stored]] | None = None
 
-    def predicted(self, predicted: Predicted, total_seconds: float) -> None:
-        """Takes note of a prediction that was answered."""
+    def predicted(self, predicted: Predicted, total_seconds: float, times: int = 1) -> None:
+        """Takes note of a prediction that was answered, or of so many that are one to the model."""
         key = (predicted.model_id, predicted.engine)
         queue, compute, total = self._of_models.get(key) or self._histograms(*key)
-        queue.observe(predicted.queue_seconds)
-        compute.observe(predicted.compute_seconds)
-        total.observe(total_seconds)
-        self._predict_seconds.observe(predicted.queue_seconds + predicted.compute_seconds)
+        queue.observe(predicted.queue_seconds, times)
+        compute.observe(predicted.compute_seconds, times)
+        total.observe(total_seconds, times)
+        self._predict_seconds.observe(predicted.queue_seconds + predicted.compute_seconds, times)
 
     def _histograms(self, model: str, engine: str) -> tuple[Tally, Tally, Tally]:
         known = {model for model, _ in self._of_models}

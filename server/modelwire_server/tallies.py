@@ -19,9 +19,9 @@ class Tally:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def observe(self, amount: float) -> None:
-        self.counts[bisect_left(self.bounds, amount)] += 1
-        self.total += amount
+    def observe(self, amount: float, times: int = 1) -> None:
+        self.counts[bisect_left(self.bounds, amount)] += times
+        self.total += amount * times
 
 
 class Tallies(Collector):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwire_server.frames import FrameLimits, read_frame, write_frame
-from modelwire_server.layouts import MOST_LAYOUTS, Answers, Layouts, PlainFrame
+from modelwire_server.layouts import MOST_LAYOUTS, Answers, Layouts, PlainFrame, PlainFrames
 
 LIMITS = FrameLimits()
 TABLE = pa.table({"a": [1.5, 2.5], "b": [3.0, -0.0], "n": np.array([7, -8]), "s": np.array([1, 2], "i2")})
@@ -44,6 +44,29 @@ def test_a_layout_serves_all_frames_that_have_it(table: pa.Table) -> None:
         expected = np.column_stack([column.to_numpy().astype("f8") for column in frame.table().columns])
         np.testing.assert_array_equal(frame.matrix(), expected)
         assert not frame.matrix().flags.writeable
+
+
+@given(data=st.data())
+def test_frames_of_one_layout_are_one_frame(data: st.DataObject) -> None:
+    names = data.draw(st.lists(st.sampled_from("abcdefg"), unique=True, min_size=1))
+    kinds = data.draw(st.lists(st.sampled_from(["f8", "f4", "i8", "i2", "i1", "u8"]), min_size=len(names), max_size=len(names)))
+    rows, count = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 9))
+    numbers = iter(range(10**6))
+    tables = [
+        pa.table(
+            {name: np.array([next(numbers) % 100 for _ in range(rows)], kind) for name, kind in zip(names, kinds, strict=True)}
+        )
+        for _ in range(count)
+    ]
+    contents = [write_frame(table) for table in tables]
+    layout = next(iter(learned(contents[0])._known._kept.values()))
+    width = data.draw(st.integers(1, len(names)))
+    frame = PlainFrames(contents, layout)
+    assert frame.num_rows == rows * count
+    assert frame.table().equals(pa.concat_tables(tables))
+    expected = np.concatenate([PlainFrame(content, layout, width).matrix() for content in contents])
+    np.testing.assert_array_equal(frame.of_width(width).matrix(), expected, strict=True)
+    assert not frame.matrix().flags.writeable
 
 
 def test_doubles_are_not_copied_and_a_matrix_may_have_the_first_columns_only() -> None:
@@ -103,6 +126,8 @@ def test_mutated_frames_are_read_as_they_are_or_not_at_all(data: st.DataObject) 
     table = data.draw(st.sampled_from([TABLE, DOUBLES, DOUBLES.slice(1)]))
     content = write_frame(table)
     layouts = learned(content)
+    if data.draw(st.booleans(), label="whether its layout was the last one"):
+        assert layouts.known(content) is not None
     mutated = bytearray(content)
     for _ in range(data.draw(st.integers(1, 3))):
         match data.draw(st.sampled_from(["byte", "cut", "grow", "word"])):
@@ -131,6 +156,19 @@ def test_answers_are_what_arrow_writes(kind: str, rows: int) -> None:
         columns: dict[str, Any] = {"prediction": np.arange(rows, dtype=kind) + shift, "ü": np.arange(2 * rows, dtype="f8")[::2]}
         assert answers.write(columns) == write_frame(pa.table(columns))
     assert len(answers._known) == 1
+
+
+@given(data=st.data())
+def test_answers_that_are_cut_apart_are_those_that_are_written_one_by_one(data: st.DataObject) -> None:
+    rows, count = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
+    kinds = data.draw(st.lists(st.sampled_from(["f8", "f4", "i8", "i4", "i2", "i1", "u1"]), min_size=1, max_size=4))
+    columns: dict[str, Any] = {f"c{place}": np.arange(rows * count).astype(kind) for place, kind in enumerate(kinds)}
+    if data.draw(st.booleans(), label="one with gaps"):
+        columns["gaps"] = np.arange(2.0 * rows * count)[::2]
+    answers = Answers()
+    for _ in range(2):
+        each = [{name: values[at : at + rows] for name, values in columns.items()} for at in range(0, rows * count, rows)]
+        assert answers.write_each(columns, rows) == [write_frame(pa.table(one)) for one in each]
 
 
 def test_answers_of_other_names_types_and_rows_have_prefixes_of_their_own() -> None:

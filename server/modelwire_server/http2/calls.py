@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -170,7 +171,12 @@ class Call(CallContext):
     # What is answered
 
     async def write(self, message: Any) -> None:
-        data = prefixed(self._encoded(message))
+        await self._write(prefixed(self._encoded(message)))
+
+    async def write_all(self, messages: Sequence[Any]) -> None:
+        await self._write(b"".join([prefixed(self._encoded(message)) for message in messages]))
+
+    async def _write(self, data: bytes) -> None:
         self._written += len(data) + PREFIX_SIZE
         if self._is_over or self._written >= _MUCH:
             self._written = 0

@@ -1,5 +1,6 @@
 """What is ordered of a model, and how it fits: checked once for all orders whose frames have the same layout."""
 
+import inspect
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import pyarrow as pa
 from modelwire_runners.frames import Frame, TableFrame
 
 from ..columns import SchemaPolicy
-from ..layouts import NoRows, PlainFrame
+from ..layouts import NoRows, PlainFrame, PlainFrames
 from ..periods import count_periods
 from ..signature import Signature
 from ..validation import check_columns, require_geo, resolve_horizon
@@ -38,6 +39,10 @@ class PredictOrder:
     when_sent: WhenSent | None = None
 
 
+class NotTogether(Exception):
+    """Several frames were to be predicted as one by a model that must see each by itself."""
+
+
 class Fitted(NamedTuple):
     """An order as the model takes it. Orders of one `group`, if it is not None, may share a call."""
 
@@ -64,13 +69,19 @@ class Fitting:
         self._policy = policy
 
     def fitted(self, model: LoadedModel, order: PredictOrder) -> Fitted:
-        """Raises MissingColumns, SchemaViolation, InvalidGeo, HorizonOutOfBounds."""
+        """Raises MissingColumns, SchemaViolation, InvalidGeo, HorizonOutOfBounds; NotTogether only for PlainFrames."""
+        fitted = self._fitted(model, order)
+        if fitted.group is None and isinstance(order.future, PlainFrames):
+            raise NotTogether
+        return fitted
+
+    def _fitted(self, model: LoadedModel, order: PredictOrder) -> Fitted:
         future = order.future
         if isinstance(future, pa.Table) or order.run_info or order.geo is not None or order.historic is not None:
-            return self._fitted(model, order)
+            return self._adapted(model, order)
         fit = model.fits.get((future.layout, order.schema_policy))
         if fit is None and (fit := self._fit(model, order, future)) is None:
-            return self._fitted(model, order)
+            return self._adapted(model, order)
         return Fitted(future.of_width(fit.width), fit.nothing, fit.horizon, fit.group)
 
     def _fit(self, model: LoadedModel, order: PredictOrder, future: PlainFrame) -> Fit | None:
@@ -89,7 +100,7 @@ class Fitting:
         model.fits.keep((future.layout, order.schema_policy), fit)
         return fit
 
-    def _fitted(self, model: LoadedModel, order: PredictOrder) -> Fitted:
+    def _adapted(self, model: LoadedModel, order: PredictOrder) -> Fitted:
         table, inputs = _table(order.future), None
         check_columns(table.schema, model.runner.info.required_covariates, "future")
         require_geo(model.runner.info, order.geo)
@@ -118,4 +129,6 @@ def _group(model: LoadedModel, order: PredictOrder, schema: pa.Schema, horizon: 
     runner = model.runner
     if not (runner.independent_rows and runner.same_rows) or order.geo is not None or order.historic is not None:
         return None
+    if inspect.iscoroutinefunction(runner.function("on_predict")):
+        return None  # it waits for something, and waits for several at once
     return schema.serialize().to_pybytes(), horizon, repr(order.run_info) if order.run_info else ""

@@ -2,7 +2,7 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -27,6 +27,11 @@ class CallContext(grpc.aio.ServicerContext[Any, Any]):
 
     @abstractmethod
     def peer(self) -> str: ...
+
+    async def write_all(self, messages: Sequence[Any]) -> None:
+        """write() for each, which may be done in one go."""
+        for message in messages:
+            await self.write(message)
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any:
         self._code, self._text, self._trailer = code, details, tuple(trailing_metadata or self._trailer)

@@ -46,6 +46,10 @@ class FrameReader:
         self._layouts.learn(content, table)
         return table
 
+    def known(self, frame: frame_pb2.Frame) -> PlainFrame | None:
+        """The frame, if it is in Arrow and laid out like one before."""
+        return self._layouts.known(frame.arrow) if frame.WhichOneof("content") == "arrow" else None
+
     async def table(self, message: Message, field: str) -> pa.Table:
         """The frame in a field of the message. Raises InvalidFrame, FrameTooLarge."""
         frame = _frame(message, field)
@@ -111,13 +115,13 @@ def form_of(wanted: "frame_pb2.FrameForm.ValueType", question: frame_pb2.Frame) 
     return frame_pb2.FRAME_FORM_TABLE if as_table else frame_pb2.FRAME_FORM_ARROW
 
 
-_answers = Answers()
+answers = Answers()
 
 
 def frame_of(answer: pa.Table | Columns, form: "frame_pb2.FrameForm.ValueType" = frame_pb2.FRAME_FORM_ARROW) -> frame_pb2.Frame:
     """Raises FrameTooLarge for columns and rows that would be very large."""
     if form != frame_pb2.FRAME_FORM_TABLE:
-        return frame_pb2.Frame(arrow=_answers.write(answer) if isinstance(answer, dict) else write_frame(answer))
+        return frame_pb2.Frame(arrow=answers.write(answer) if isinstance(answer, dict) else write_frame(answer))
     table = pa.table(answer) if isinstance(answer, dict) else answer
     columns, rows, schema = rows_from_table(table)
     fields = [frame_pb2.TableField(name=c.name, type=c.type, title=c.title, description=c.description) for c in schema]

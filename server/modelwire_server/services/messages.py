@@ -20,6 +20,7 @@ from modelwire_runners import RunnerInfo, ValidationDiagnostic
 
 from ..artifacts.model import Artifact, ArtifactInput, ArtifactNode
 from ..configs.model import Config
+from ..inference.predictor import Predicted
 from ..jobs.model import Event, EventKind, Job, JobKind, JobStatus
 from .values import fill_value, fits_value, has_large_integers, struct_of
 
@@ -222,3 +223,9 @@ def diagnostic_message(found: ValidationDiagnostic) -> runner_service_pb2.Valida
     return runner_service_pb2.ValidationDiagnostic(
         severity=severity, code=found.code, message=found.message, field=found.field or None
     )
+
+
+def fill_timing(timing: predict_service_pb2.PredictTiming, predicted: Predicted, total_seconds: float) -> None:
+    timing.queue_us = round(predicted.queue_seconds * 1e6)
+    timing.compute_us = round(predicted.compute_seconds * 1e6)
+    timing.total_us = round(total_seconds * 1e6)

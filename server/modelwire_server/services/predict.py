@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from structlog.contextvars import bind_contextvars
 
@@ -16,16 +16,19 @@ from ..errors import FieldViolation, InvalidField
 from ..frames import FrameLimits
 from ..inference.models import find_model
 from ..inference.orders import WhenSent
-from ..inference.predictor import Predicted
 from ..interceptors.around import Context
 from ..jobs.submission import Submission
 from ..metrics import ServerMetrics
 from ..prediction import Prediction, PredictionOrder, PredictOrder
 from .checks import Findings
 from .frames import FrameReader, form_of, frame_of
-from .messages import POLICIES, run_info_of
+from .messages import POLICIES, fill_timing, run_info_of
 from .predict_stream import PredictStream
 from .receiving import IN_CHUNKS, FrameReceiver, GeoReceiver, Receiver, receive
+from .together import Together
+
+if TYPE_CHECKING:
+    from ..interceptors.context import CallContext
 
 
 class PredictServicer(PredictServiceServicer):
@@ -39,6 +42,7 @@ class PredictServicer(PredictServiceServicer):
         limits: FrameLimits,
         max_predict_bytes: int,
         max_geo_bytes: int,
+        max_batch_rows: int,
         metrics: ServerMetrics,
     ) -> None:
         self._prediction = prediction
@@ -49,6 +53,7 @@ class PredictServicer(PredictServiceServicer):
         self._max_predict_bytes = max_predict_bytes
         self._max_geo_bytes = max_geo_bytes
         self._metrics = metrics
+        self._together = Together(prediction=prediction, reader=reader, metrics=metrics, max_rows=max_batch_rows)
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         answer = await self.answer(request, cast("WhenSent", context.add_done_callback))
@@ -85,11 +90,12 @@ class PredictServicer(PredictServiceServicer):
         stream = PredictStream(
             prediction=self._prediction,
             answer=self.answer,
+            together=self._together,
             limits=self._limits,
             max_bytes=self._max_predict_bytes,
             max_geo_bytes=self._max_geo_bytes,
         )
-        await stream.serve(request_iterator, context.write)
+        await stream.serve(request_iterator, cast("CallContext", context).write_all)
 
     async def SubmitPrediction(self, request: pb.SubmitPredictionRequest, context: Context) -> pb.SubmitPredictionResponse:
         fields = order_fields(request)
@@ -128,12 +134,6 @@ class PredictServicer(PredictServiceServicer):
         bind_contextvars(job_id=submission.job_id)
         self._metrics.predict_jobs.inc()
         return submission
-
-
-def fill_timing(timing: pb.PredictTiming, predicted: Predicted, total_seconds: float) -> None:
-    timing.queue_us = round(predicted.queue_seconds * 1e6)
-    timing.compute_us = round(predicted.compute_seconds * 1e6)
-    timing.total_us = round(total_seconds * 1e6)
 
 
 def told_in_trailer(answer: pb.PredictResponse) -> tuple[tuple[str, str], ...]:

@@ -1,12 +1,12 @@
 """Many predictions on one stream: read ahead, predicted side by side, answered in the order of their ends or as they are done.
 
-One task reads and starts predictions; the call itself writes the answers. When the caller does not take its answers, or there is
-much to predict, reading stops, and gRPC's flow control stops the caller.
+One task reads and starts predictions, those together that have arrived together; the call itself writes the answers. When the caller
+does not take its answers, or there is much to predict, reading stops, and gRPC's flow control stops the caller.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from modelwire.v1 import predict_service_pb2 as pb
 
@@ -18,16 +18,27 @@ from .chunked import PATIENCE, Chunked
 from .receiving import LARGEST_CHUNK, out_of_order
 from .stream_answers import Answers, Reply
 from .stream_messages import Part, error_part, read_parts, whole_part
+from .together import Alike, Likeness, Together
+
+
+class Whole(NamedTuple):
+    """A prediction that came in one message; `alike` is what it shares with others, if it may be computed with them."""
+
+    call: int
+    request: pb.PredictRequest
+    reply: Reply
+    alike: Alike | None
 
 
 class PredictStream:
-    """One stream. `answer` answers a prediction that came in one message."""
+    """One stream. `answer` answers a prediction that came in one message, `together` several of them."""
 
     def __init__(
         self,
         *,
         prediction: Prediction,
         answer: Callable[[pb.PredictRequest], Awaitable[pb.PredictResponse]],
+        together: Together,
         limits: FrameLimits,
         max_bytes: int,
         max_geo_bytes: int,
@@ -35,14 +46,18 @@ class PredictStream:
         """`limits` are those of a frame that is predicted as it arrives; one that is collected has at most `max_bytes`."""
         self._prediction = prediction
         self._answer = answer
+        self._together = together
         self._of_frames: dict[str, Any] = {"limits": limits, "max_bytes": max_bytes, "max_geo_bytes": max_geo_bytes}
         self._open: tuple[int, Chunked] | None = None
         self._last_call: int | None = None
         self._is_new = True
         self._answers = Answers()
         self._tasks: set[asyncio.Task[None]] = set()
+        # What has come in this turn of the event loop, and is begun in the next one.
+        self._gathered: list[Whole] = []
+        self._next_turn: asyncio.Handle | None = None
 
-    async def serve(self, messages: AsyncIterator[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
+    async def serve(self, messages: AsyncIterator[bytes], write: Callable[[Sequence[bytes]], Awaitable[None]]) -> None:
         """Answers until the caller has sent its last part. Raises InvalidField for parts that do not fit together, once what was asked
         before is answered."""
         reader = asyncio.create_task(self._read(messages), name="predict stream")
@@ -55,6 +70,8 @@ class PredictStream:
             del reader
 
     async def _end(self, reader: "asyncio.Task[None]") -> None:
+        if self._next_turn is not None:
+            self._next_turn.cancel()
         under_way = {reader, *self._tasks}
         for task in under_way:
             task.cancel()
@@ -81,9 +98,7 @@ class PredictStream:
                 raise out_of_order("part", "is needed in every message")
             case "whole":
                 self._begin(part.call)
-                self._watch(
-                    asyncio.create_task(self._whole(part, self._answers.begin(part.size)), name=f"predict stream call {part.call}")
-                )
+                self._gather(part)
             case "header":
                 await self._start(part)
             case "end":
@@ -126,17 +141,54 @@ class PredictStream:
         if chunked.is_collected:  # it may be large: nothing more is read until its answer is taken
             await self._answers.taken()
 
+    def _gather(self, part: Part) -> None:
+        if not self._gathered:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._begin_gathered)
+        self._gathered.append(Whole(part.call, part.content, self._answers.begin(part.size), self._together.alike(part.content)))
+
+    def _begin_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for wholes in self._sorted(gathered):
+            self._watch(asyncio.create_task(self._wholes(wholes), name=f"predict stream call {wholes[0].call}"))
+
+    def _sorted(self, gathered: Sequence[Whole]) -> Iterator[list[Whole]]:
+        """Each by itself, or as many as are computed together."""
+        groups: dict[Likeness, list[Whole]] = {}
+        for whole in gathered:
+            if whole.alike is None:
+                yield [whole]
+                continue
+            likeness = whole.alike.likeness
+            group = groups.setdefault(likeness, [])
+            group.append(whole)
+            if len(group) >= self._together.most(likeness):
+                yield groups.pop(likeness)
+        yield from groups.values()
+
     def _watch(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _whole(self, part: Part, reply: Reply) -> None:
+    async def _wholes(self, wholes: Sequence[Whole]) -> None:
+        answers = await self._shared(wholes)
+        if answers is None:
+            await asyncio.gather(*map(self._whole, wholes))
+            return
+        for whole, answer in zip(wholes, answers, strict=True):
+            whole.reply.end(whole_part(whole.call, answer))
+
+    async def _shared(self, wholes: Sequence[Whole]) -> list[bytes] | None:
+        """The answers of predictions that are computed together; None if each is to be answered by itself."""
+        alike = [whole.alike for whole in wholes if whole.alike is not None]
+        return await self._together.answer(alike[0].likeness, [one.frame for one in alike]) if len(alike) > 1 else None
+
+    async def _whole(self, whole: Whole) -> None:
         try:
-            response = await self._in_turn(part.content)
+            response = await self._in_turn(whole.request)
         except Exception as error:
-            reply.end(error_part(part.call, status_of(error)))
+            whole.reply.end(error_part(whole.call, status_of(error)))
         else:
-            reply.end(whole_part(part.call, response.SerializeToString()))
+            whole.reply.end(whole_part(whole.call, response.SerializeToString()))
 
     async def _in_turn(self, request: pb.PredictRequest) -> pb.PredictResponse:
         """A busy model refuses calls; the predictions of a stream wait instead, as long as there are others before them."""

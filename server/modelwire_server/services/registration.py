@@ -124,6 +124,7 @@ async def add_services(server: Any, domain: Domain, *, settings: Settings, metri
         blobs=domain.blobs,
         reader=reader,
         max_predict_bytes=settings.max_predict_bytes,
+        max_batch_rows=settings.max_batch_rows,
         **streams,
     )
     jobs = JobServicer(domain.jobs, heartbeat_seconds=settings.heartbeat_seconds)

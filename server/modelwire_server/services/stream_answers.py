@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 
 from .stream_messages import bundle_of
@@ -13,7 +13,7 @@ MOST_CALLS = 256
 MOST_BYTES = 4 << 20
 # So many bytes of one answer wait to be taken before more of it is made.
 MOST_OF_ONE = 1 << 20
-# So many parts, and bytes of them, go into a bundle.
+# So many parts, and bytes of them, are written at once, or go into a bundle.
 MOST_IN_BUNDLE = 64
 MOST_OF_BUNDLE = 256 << 10
 
@@ -124,12 +124,12 @@ class Answers:
         self._is_closed = True
         self._news.set()
 
-    async def write(self, write: Callable[[bytes], Awaitable[None]]) -> None:
-        """Writes answers until there are no more questions and all are answered."""
+    async def write(self, write: Callable[[Sequence[bytes]], Awaitable[None]]) -> None:
+        """Writes answers, as many at once as are there, until there are no more questions and all are answered."""
         while not (self._is_closed and self.is_empty):
             while self._ready:
                 parts = self._next()
-                await write(bundle_of(parts) if len(parts) > 1 else parts[0])
+                await write([bundle_of(parts)] if self.are_bundled and len(parts) > 1 else parts)
                 self._taken(len(parts))
             if self._is_closed and self.is_empty:
                 return
@@ -137,8 +137,8 @@ class Answers:
             await self._news.wait()
 
     def _next(self) -> list[bytes]:
-        """The parts of the next message."""
-        first, *others = (part for _, part in islice(self._ready, MOST_IN_BUNDLE if self.are_bundled else 1))
+        """The parts that are written next."""
+        first, *others = (part for _, part in islice(self._ready, MOST_IN_BUNDLE))
         parts, size = [first], len(first)
         for part in others:
             size += len(part)

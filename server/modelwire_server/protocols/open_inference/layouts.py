@@ -95,5 +95,5 @@ def _known_by(request: pb.ModelInferRequest, raw: list[bytes], signature: Signat
     ):
         return None
     places = [(kind, number * table.num_rows * first.itemsize) for number, kind in enumerate(kinds) if kind is not None]
-    layout = Layout(table.schema, table.num_rows, sum(sizes), b"", tuple(places), strides_of(places))
+    layout = Layout(b"", table.schema, table.num_rows, sum(sizes), b"", tuple(places), strides_of(places))
     return Known(signature, layout, sizes, by_row=len(sizes) == 1 and table.num_rows > 1 and table.num_columns > 1)
