@@ -323,11 +323,11 @@ class WrongRequest:
 
 
 class Refused(Exception):
-    """A call that is not taken up."""
+    """A call that is not taken up. `block` is the whole answer."""
 
     def __init__(self, code: grpc.StatusCode, text: str, trailer: Trailer = ()) -> None:
         super().__init__(text)
-        self._block = HEAD + encode([*status_fields(code.value[0], text), *metadata_fields(trailer)])
+        self.block = HEAD + encode([*status_fields(code.value[0], text), *metadata_fields(trailer)])
 
     def tell(self, stream: Stream) -> None:
-        stream.finish(self._block)
+        stream.finish(self.block)

@@ -3,7 +3,24 @@
 import re
 from typing import NamedTuple
 
-from .frames import ACK, CONTINUATION, DATA, HEAD_SIZE, LARGEST_OTHER, PADDED, PREFACE, SETTINGS, Code, ConnectionFault, read_head
+from .frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEAD_SIZE,
+    HEADERS,
+    LARGEST_OTHER,
+    PADDED,
+    PREFACE,
+    SETTINGS,
+    STREAM_BITS,
+    Code,
+    ConnectionFault,
+    read_head,
+    unpack_head,
+)
 
 _HTTP1 = re.compile(rb"[A-Z]{1,20} \S+ HTTP/1")
 _HTTP1_BEGINS = re.compile(rb"[A-Z]{1,20}(?: \S{0,2000}(?: [HTP/]{0,5})?)?")
@@ -30,25 +47,53 @@ class Frame(NamedTuple):
     ends: bool = True
 
 
+# A request that is there as a whole: its stream, its header block and its content.
+WholeRequest = tuple[int, bytes, memoryview]
+
+
 class FrameReader:
     """Takes what arrives by add(), gives frames by next()."""
 
     def __init__(self, max_frame: int) -> None:
         self._max_frame = max_frame
-        self._view, self._at = memoryview(b""), 0
+        self._largest_block = min(LARGEST_OTHER, max_frame)
+        self._data = b""
+        self._view, self._at = memoryview(self._data), 0
         # Of the frame that arrives in pieces: its type, its flags, its stream, its length and what is left of it.
         self._open: tuple[int, int, int, int, int] | None = None
         self._is_settled = False
         self.is_greeted = False
 
     def add(self, data: bytes) -> None:
-        rest = self._view[self._at :]
-        self._view, self._at = memoryview(bytes(rest) + data if rest else data), 0
+        self._set(self._data[self._at :] + data if self._at < len(self._data) else data)
 
     def trim(self) -> None:
         """Keeps no more of what came than is still to be read."""
         if self._at:
-            self._view, self._at = memoryview(bytes(self._view[self._at :])), 0
+            self._set(self._data[self._at :])
+
+    def _set(self, data: bytes) -> None:
+        self._data, self._view, self._at = data, memoryview(data), 0
+
+    def whole_request(self) -> WholeRequest | None:
+        """If what comes next is one frame of HEADERS and one of DATA, as in most requests, and both are all there. What else comes next,
+        and whether it may, next() knows."""
+        data, at = self._data, self._at
+        if len(data) < at + 2 * HEAD_SIZE or not self._is_settled or self._open is not None:
+            return None
+        word, flags, stream = unpack_head(data, at)
+        size = word >> 8
+        begin = at + HEAD_SIZE
+        middle = begin + size
+        if word & 0xFF != HEADERS or flags != END_HEADERS or size > self._largest_block or middle + HEAD_SIZE > len(data):
+            return None
+        word, flags, same = unpack_head(data, middle)
+        size = word >> 8
+        end = middle + HEAD_SIZE + size
+        if word & 0xFF != DATA or flags != END_STREAM or stream != same or size > self._max_frame or end > len(data):
+            return None
+        self._at = end
+        return stream & STREAM_BITS, data[begin:middle], self._view[middle + HEAD_SIZE : end]
 
     def next(self) -> Frame | None:
         """None if there is no whole one. Raises ConnectionFault."""
@@ -93,7 +138,7 @@ class FrameReader:
         return Frame(kind, flags, stream, length, payload, begins, not left)
 
     def _check(self, length: int, kind: int, flags: int) -> None:
-        if length > (min(LARGEST_OTHER, self._max_frame) if DATA < kind <= CONTINUATION else self._max_frame):
+        if length > (self._largest_block if DATA < kind <= CONTINUATION else self._max_frame):
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
         if not self._is_settled:
             if kind != SETTINGS or flags & ACK:

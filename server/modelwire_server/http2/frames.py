@@ -10,6 +10,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD_SIZE = 9
 # The length and the type of a frame, its flags, its stream.
 _HEAD = struct.Struct(">IBI")
+unpack_head = _HEAD.unpack_from
 STREAM_BITS = 0x7FFF_FFFF
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)

@@ -1,21 +1,26 @@
 """Header blocks (HPACK, RFC 7541).
 
 Answers do without the table of recent fields: each is encoded by itself, most of them once for all. What callers send is read by the table,
-whose entries are kept as text, so that the fields that come with every call need not be decoded again.
+whose entries are kept as text, so that the fields that come with every call need not be decoded again; nor looked up again, where a block
+begins with the same fields as one before.
 """
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 from hpack.exceptions import HPACKError
-from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
+from . import huffman
 from .frames import LARGEST_OTHER, Code, ConnectionFault
 
 Field = tuple[str, str]
 
-_TABLE_SIZE = 4096  # what holds as long as we do not announce another
+_LARGEST_TABLE = 4096  # what holds until the peer has read what we announce
+# Announced: callers whose deadlines differ add a field with every call, and what all calls have in common is to stay within reach of an
+# index of one byte.
+TABLE_SIZE = 3 << 10
 _ENTRY_OVERHEAD = 32
 _STATIC: list[Field] = [(name.decode(), value.decode()) for name, value in HeaderTable.STATIC_TABLE]
 _FIRST_RECENT = len(_STATIC) + 1
@@ -23,6 +28,19 @@ _FIRST_RECENT = len(_STATIC) + 1
 _MOST_CONTINUATIONS = 64
 # An index or a length of more bytes than this is an attack.
 _MOST_INTEGER_BYTES = 5
+# Those of the recent fields whose index takes one byte, and the bytes that are an index by themselves.
+_NEAR = 0x7F - _FIRST_RECENT
+_SHORT_INDEXES = bytes(range(0x81, 0xFF))
+# Each field that is remembered has a number; by the last of them, tables that turn the index of a recent field into its number, of which
+# seven bits do, since fewer are near. Indexes of static fields are bytes above these.
+_NUMBERS = 0x80
+_TO_NUMBERS = [
+    bytes(range(0x80 + _FIRST_RECENT)) + bytes((last - back) % _NUMBERS for back in range(_NEAR)) + b"\xff"
+    for last in range(_NUMBERS)
+]
+_NEVER_FORGOTTEN = 1 << 62
+# Beginnings of blocks that are remembered for a connection, and how many fields they may have.
+_MOST_BEGINNINGS, _LONGEST_BEGINNING = 16, 32
 
 
 class HeaderBlock:
@@ -42,6 +60,30 @@ class HeaderBlock:
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
 
 
+def _entry_size(field: Field) -> int:
+    # Text of one byte per character: the lengths are those of the bytes.
+    return len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
+
+
+class Beginning:
+    """The fields that a block begins with and that are all in the table. Blocks that begin in the same way share it, and with it `meaning`,
+    which is what the reader of the fields has made of them."""
+
+    __slots__ = ("fields", "meaning", "oldest", "size")
+
+    def __init__(self, fields: tuple[Field, ...], oldest: int) -> None:
+        """`oldest` is the least number among those of the recent fields."""
+        self.fields = fields
+        self.oldest = oldest
+        self.size = sum(map(_entry_size, fields))
+        self.meaning: Any = None
+
+
+NO_BEGINNING = Beginning((), _NEVER_FORGOTTEN)
+# The fields of a block: those that it begins with, and the others.
+Headers = tuple[Beginning, list[Field]]
+
+
 class HeaderDecoder:
     """Reads the header blocks of one connection, in their order."""
 
@@ -49,9 +91,12 @@ class HeaderDecoder:
         """`max_bytes` is for the fields of a block, each with the overhead that the table counts."""
         self._max_bytes = max_bytes
         self._recent: deque[Field] = deque()
-        self._size, self._capacity = 0, _TABLE_SIZE
+        # The numbers of the first and the last of them.
+        self._oldest, self._last = 1, 0
+        self._size, self._capacity = 0, _LARGEST_TABLE
+        self._beginnings: dict[bytes, Beginning] = {}
 
-    def decode(self, block: bytes) -> list[Field] | None:
+    def decode(self, block: bytes) -> Headers | None:
         """The fields; None if they are too large. Raises ConnectionFault: what comes after a block that cannot be read makes no sense any
         more."""
         try:
@@ -59,14 +104,18 @@ class HeaderDecoder:
         except (IndexError, HPACKError):
             raise ConnectionFault(Code.COMPRESSION_ERROR, "a header block that cannot be read") from None
 
-    def _decode(self, block: bytes) -> list[Field] | None:
-        fields: list[Field] = []
-        at, end, room = 0, len(block), self._max_bytes
+    def _decode(self, block: bytes) -> Headers | None:
+        at = len(block) - len(block.lstrip(_SHORT_INDEXES))
+        if at > _LONGEST_BEGINNING:
+            at = 0
+        beginning = self._beginning(block[:at]) if at else NO_BEGINNING
+        others: list[Field] = []
+        end, room = len(block), self._max_bytes - beginning.size
         while at < end:
             first = block[at]
             if first & 0x80:
                 index, at = (first & 0x7F, at + 1) if first != 0xFF else _integer(block, at, 0x7F)
-                field = self._recent[index - _FIRST_RECENT] if index >= _FIRST_RECENT else self._field(index)
+                field = self._field(index)
             elif first & 0x40:
                 field, at = self._literal(block, at, 0x3F)
                 self._remember(field)
@@ -77,8 +126,25 @@ class HeaderDecoder:
                 field, at = self._literal(block, at, 0x0F)
             room -= len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
             if room >= 0:
-                fields.append(field)
-        return fields if room >= 0 else None
+                others.append(field)
+        return (beginning, others) if room >= 0 else None
+
+    def _beginning(self, indexes: bytes) -> Beginning:
+        key = indexes.translate(_TO_NUMBERS[self._last % _NUMBERS])
+        beginning = self._beginnings.get(key)
+        if beginning is None or self._last - beginning.oldest >= _NEAR or beginning.oldest < self._oldest:
+            beginning = self._look_up(indexes)
+            if len(self._beginnings) >= _MOST_BEGINNINGS:
+                self._beginnings.clear()
+            self._beginnings[key] = beginning
+        return beginning
+
+    def _look_up(self, indexes: bytes) -> Beginning:
+        """Raises IndexError."""
+        places = [index & 0x7F for index in indexes]
+        furthest = max(places, default=0)
+        oldest = self._last - (furthest - _FIRST_RECENT) if furthest >= _FIRST_RECENT else _NEVER_FORGOTTEN
+        return Beginning(tuple(map(self._field, places)), oldest)
 
     def _field(self, index: int) -> Field:
         if index >= _FIRST_RECENT:
@@ -88,7 +154,11 @@ class HeaderDecoder:
         return _STATIC[index - 1]
 
     def _literal(self, block: bytes, at: int, mask: int) -> tuple[Field, int]:
-        index, at = _integer(block, at, mask)
+        index = block[at] & mask
+        if index == mask:
+            index, at = _integer(block, at, mask)
+        else:
+            at += 1
         if index:
             name = self._field(index)[0]
         else:
@@ -98,12 +168,14 @@ class HeaderDecoder:
 
     def _remember(self, field: Field) -> None:
         self._recent.appendleft(field)
-        self._size += _entry_size(field)
-        self._evict()
+        self._last += 1
+        self._size += len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
+        if self._size > self._capacity:
+            self._evict()
 
     def _resize(self, block: bytes, at: int, *, is_first: bool) -> int:
         capacity, at = _integer(block, at, 0x1F)
-        if capacity > _TABLE_SIZE or not is_first:
+        if capacity > _LARGEST_TABLE or not is_first:
             raise IndexError
         self._capacity = capacity
         self._evict()
@@ -111,12 +183,9 @@ class HeaderDecoder:
 
     def _evict(self) -> None:
         while self._size > self._capacity:
-            self._size -= _entry_size(self._recent.pop())
-
-
-def _entry_size(field: Field) -> int:
-    # Text of one byte per character: the lengths are those of the bytes.
-    return len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
+            name, value = self._recent.pop()
+            self._size -= len(name) + len(value) + _ENTRY_OVERHEAD
+            self._oldest += 1
 
 
 def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
@@ -135,12 +204,13 @@ def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
 
 
 def _string(block: bytes, at: int) -> tuple[str, int]:
-    is_huffman = block[at] & 0x80
-    length, at = _integer(block, at, 0x7F)
-    text = block[at : at + length]
-    if len(text) < length:
+    first = block[at]
+    length, at = (first & 0x7F, at + 1) if first & 0x7F != 0x7F else _integer(block, at, 0x7F)
+    end = at + length
+    if end > len(block):
         raise IndexError
-    return (decode_huffman(text) if is_huffman else text).decode("latin-1"), at + length
+    text = block[at:end]
+    return huffman.decoded(text) if first & 0x80 else text.decode("latin-1"), end
 
 
 # Tells a peer whose table is smaller than the usual one that we do without any, as it has to be told before anything else.

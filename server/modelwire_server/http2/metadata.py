@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
-from .header_blocks import NO_TABLE, Field, encode
+from .header_blocks import NO_BEGINNING, NO_TABLE, Beginning, Field, Headers, encode
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -37,10 +37,32 @@ class Request(NamedTuple):
     metadata: Metadata
 
 
-def read_request(fields: Iterable[Field]) -> Request:
+def read_request(fields: Iterable[Field], beginning: Beginning = NO_BEGINNING) -> Request:
+    """`beginning` goes before the fields; what it means is found out once. Raises Malformed."""
+    known, metadata = _meaning(beginning)
+    known, metadata = _read(fields, known.copy(), metadata)
+    _check(known)
+    return Request(known[":method"], known[":path"], known, metadata)
+
+
+def path_of(headers: Headers) -> str:
+    """Empty where there is none. Raises Malformed."""
+    beginning, others = headers
+    known, _ = _meaning(beginning)
+    return known.get(":path") or next((value for name, value in others if name == ":path"), "")
+
+
+def _meaning(beginning: Beginning) -> tuple[dict[str, str], Metadata]:
     """Raises Malformed."""
-    known: dict[str, str] = {}
-    metadata: list[tuple[str, str | bytes]] = []
+    if beginning.meaning is None:
+        beginning.meaning = _read(beginning.fields, {}, ())
+    meaning: tuple[dict[str, str], Metadata] = beginning.meaning
+    return meaning
+
+
+def _read(fields: Iterable[Field], known: dict[str, str], before: Metadata) -> tuple[dict[str, str], Metadata]:
+    """Adds fields of the protocol to those that are known, and the metadata to those before. Raises Malformed."""
+    metadata = list(before)
     for name, value in fields:
         place = _known_place(name) if len(name) <= _LONGEST_KNOWN else _place(name)
         if place == "pseudo":
@@ -55,8 +77,7 @@ def read_request(fields: Iterable[Field]) -> Request:
             metadata.append((name, value))
         if not value.isprintable():
             _check_value(name, value)
-    _check(known)
-    return Request(known[":method"], known[":path"], known, tuple(metadata))
+    return known, tuple(metadata)
 
 
 @lru_cache(4096)

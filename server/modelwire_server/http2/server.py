@@ -13,11 +13,12 @@ import grpc
 import structlog
 
 from .calls import Call, Refused, WrongRequest
-from .connection import Connection, ConnectionRules
+from .connection import Connection
 from .frames import Code, StreamFault
-from .header_blocks import Field
+from .header_blocks import Headers
 from .messages import ENCODINGS
-from .metadata import Malformed, Request, read_request, read_timeout
+from .metadata import Malformed, Request, path_of, read_request, read_timeout
+from .rules import ConnectionRules
 from .streams import Receiver, Stream
 from .timers import Timers
 
@@ -133,7 +134,7 @@ class GrpcServer:
             task.add_done_callback(self._accepting.discard)
 
     def _connection(self) -> Connection:
-        return Connection(self._rules.connection, self._accept, self._begun, self._ended, self.timers)
+        return Connection(self._rules.connection, self._accept, self._refusal, self._begun, self._ended, self.timers)
 
     def _begun(self, connection: Connection) -> None:
         loop, rules = asyncio.get_running_loop(), self._rules
@@ -169,12 +170,19 @@ class GrpcServer:
 
     # Calls
 
-    def _accept(self, stream: Stream, fields: list[Field], connection: Connection) -> Receiver | None:
-        if self._pending >= self._rules.max_pending and self._is_unary(fields):
-            self._rules.busy.tell(stream)
+    def _refusal(self, headers: Headers) -> bytes | None:
+        """Looked at before anything else, so that refusing takes little of the time that there is too little of."""
+        if self._pending >= self._rules.max_pending and self._is_unary(headers):
+            return self._rules.busy.block
+        return None
+
+    def _accept(self, stream: Stream, headers: Headers, connection: Connection) -> Receiver | None:
+        if (refusal := self._refusal(headers)) is not None:
+            stream.finish(refusal)
             return None
+        beginning, others = headers
         try:
-            request = read_request(fields)
+            request = read_request(others, beginning)
         except Malformed as malformed:
             raise StreamFault(stream.id, Code.PROTOCOL_ERROR, str(malformed)) from None
         if (length := request.fields.get("content-length")) is not None:
@@ -189,9 +197,11 @@ class GrpcServer:
             refused.tell(stream)
             return None
 
-    def _is_unary(self, fields: list[Field]) -> bool:
-        """Looked at before anything else, so that refusing takes little of the time that there is too little of."""
-        handler = next((self._find(value) for name, value in fields if name == ":path"), None)
+    def _is_unary(self, headers: Headers) -> bool:
+        try:
+            handler = self._find(path_of(headers))
+        except Malformed:
+            return False
         return handler is not None and not handler.request_streaming and not handler.response_streaming
 
     def _call(self, stream: Stream, request: Request, connection: Connection) -> Call:

@@ -136,7 +136,7 @@ class Stream:
 
     def begin(self, block: bytes) -> None:
         """The headers of the answer."""
-        self._out.write(_headers(self.id, block, 0))
+        self._out.write(headers_frames(self.id, block, 0))
 
     def send(self, data: bytes) -> None:
         out, size = self._out, len(data)
@@ -158,7 +158,9 @@ class Stream:
             return
         self._more_out -= size
         out.window -= size
-        out.write(_headers(number, head, 0) + frame_head(DATA, 0, number, size) + data + _headers(number, trailer, END_STREAM))
+        out.write(
+            headers_frames(number, head, 0) + frame_head(DATA, 0, number, size) + data + headers_frames(number, trailer, END_STREAM)
+        )
         self.receiver = None
         self._home.forget(self)
 
@@ -245,7 +247,7 @@ class Stream:
             self._patience.cancel()
             self._patience = None
         assert self._trailer is not None
-        self._out.write(_headers(self.id, self._trailer, END_STREAM) if self._trailer else frame(DATA, END_STREAM, self.id))
+        self._out.write(headers_frames(self.id, self._trailer, END_STREAM) if self._trailer else frame(DATA, END_STREAM, self.id))
         self.receiver = None
         self._is_ended_out = True
         if self.is_ended_in:
@@ -254,7 +256,8 @@ class Stream:
             self._home.linger(self)
 
 
-def _headers(stream: int, block: bytes, flags: int) -> bytes:
+def headers_frames(stream: int, block: bytes, flags: int) -> bytes:
+    """Of a block that is cut where it is too long for one."""
     if len(block) <= FIRST_MAX_FRAME:
         return frame(HEADERS, flags | END_HEADERS, stream, block)
     pieces = [block[at : at + FIRST_MAX_FRAME] for at in range(0, len(block), FIRST_MAX_FRAME)]

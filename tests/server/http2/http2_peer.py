@@ -28,7 +28,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from modelwire_server.http2.connection import Connection, ConnectionRules
+from modelwire_server.http2.connection import Connection
+from modelwire_server.http2.rules import ConnectionRules
 from modelwire_server.http2.server import GrpcServer, ServerRules
 from modelwire_server.ports import grpc_listeners
 

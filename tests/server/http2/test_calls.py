@@ -35,7 +35,7 @@ from hyperframe.frame import RstStreamFrame
 from structlog.testing import capture_logs
 
 from modelwire_server.http2.calls import Refused
-from modelwire_server.http2.connection import ConnectionRules
+from modelwire_server.http2.rules import ConnectionRules
 from modelwire_server.http2.server import SHUTTING_DOWN, GrpcServer, ServerRules
 
 SHAPES = {"Echo": "unary_unary", "Count": "stream_unary", "Repeat": "unary_stream", "Chat": "stream_stream"}

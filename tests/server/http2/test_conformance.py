@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from http2_peer import SERVICE, asynchronous, serving
 from programs import require
 
-from modelwire_server.http2.connection import ConnectionRules
+from modelwire_server.http2.rules import ConnectionRules
 
 # It takes for granted that frames are no larger than what holds without SETTINGS.
 RULES = ConnectionRules(max_frame=16_384, max_streams=100)

@@ -49,8 +49,8 @@ from hyperframe.frame import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from modelwire_server.http2.connection import ConnectionRules
 from modelwire_server.http2.keepalive import KeepaliveRules
+from modelwire_server.http2.rules import ConnectionRules
 from modelwire_server.http2.server import ServerRules
 
 LARGEST_WINDOW = 2**31 - 1
@@ -98,6 +98,7 @@ async def test_the_server_says_its_rules_first() -> None:
         first = await peer.next()
         assert isinstance(first, SettingsFrame)
         assert first.settings == {
+            SettingsFrame.HEADER_TABLE_SIZE: 3072,
             SettingsFrame.MAX_CONCURRENT_STREAMS: 7,
             SettingsFrame.INITIAL_WINDOW_SIZE: OTHER_WINDOW,
             SettingsFrame.MAX_FRAME_SIZE: 20_000,

@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from modelwire_server.http2.connection import ConnectionRules
 from modelwire_server.http2.keepalive import KeepaliveRules
+from modelwire_server.http2.rules import ConnectionRules
 from modelwire_server.http2.server import ServerRules
 
 RULES = ServerRules(

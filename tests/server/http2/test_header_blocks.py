@@ -2,12 +2,15 @@
 
 import hpack
 import pytest
+from hpack.exceptions import HPACKDecodingError
 from hpack.hpack import NeverIndexedHeaderTuple
+from hpack.huffman_table import decode_huffman
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modelwire_server.http2.frames import Code, ConnectionFault
-from modelwire_server.http2.header_blocks import HeaderDecoder, encode
+from modelwire_server.http2.header_blocks import TABLE_SIZE, HeaderDecoder, encode
+from modelwire_server.http2.huffman import decoded
 
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/")]
 AUTHORITY = (":authority", "www.example.com")
@@ -79,14 +82,19 @@ EXAMPLES = {
     ),
 }
 ROOM = 1 << 20
-TABLE_SIZE = 4096
+LARGEST_TABLE = 4096
 
 # Some names and values come again and again, as in real life.
 names = st.sampled_from([b":path", b"user-agent", b"grpc-timeout", b"x-trace", b"x"]) | st.binary(max_size=40)
 values = st.sampled_from([b"/a/b", b"grpc-python/1", b"1S", b""]) | st.binary(max_size=300) | st.just(b"v" * 4100)
 headers = st.lists(st.tuples(names, values, st.booleans()), max_size=12)
 # The headers, whether they are compressed, and the size of the table from then on.
-blocks = st.lists(st.tuples(headers, st.booleans(), st.none() | st.integers(0, TABLE_SIZE)), min_size=1, max_size=6)
+blocks = st.lists(st.tuples(headers, st.booleans(), st.none() | st.integers(0, LARGEST_TABLE)), min_size=1, max_size=6)
+
+
+def read(decoder: HeaderDecoder, block: bytes) -> list[tuple[str, str]] | None:
+    headers = decoder.decode(block)
+    return headers and [*headers[0].fields, *headers[1]]
 
 
 def text(fields: list[tuple[bytes, bytes, bool]]) -> list[tuple[str, str]]:
@@ -97,7 +105,7 @@ def text(fields: list[tuple[bytes, bytes, bool]]) -> list[tuple[str, str]]:
 def test_the_examples_of_the_rfc(section: str) -> None:
     decoder = HeaderDecoder(ROOM)
     written, expected = EXAMPLES[section]
-    assert [decoder.decode(bytes.fromhex(block)) for block in written] == expected
+    assert [read(decoder, bytes.fromhex(block)) for block in written] == expected
 
 
 @settings(deadline=None)
@@ -108,13 +116,54 @@ def test_what_others_write_is_read(sequence: list[tuple[list[tuple[bytes, bytes,
         if table_size is not None:
             encoder.header_table_size = table_size
         block = encoder.encode(fields, huffman=huffman)
-        assert decoder.decode(block) == text(fields)
+        assert read(decoder, block) == text(fields)
+
+
+calls = st.lists(
+    st.tuples(st.integers(0, 7), st.sampled_from([0, 0, 0, 1]), st.sampled_from([7, 7, 7, 60, 900]), st.booleans()),
+    min_size=150,
+    max_size=300,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(calls, st.sampled_from([TABLE_SIZE, LARGEST_TABLE]))
+def test_callers_who_say_nearly_the_same_again_and_again(sequence: list[tuple[int, int, int, bool]], table_size: int) -> None:
+    """What blocks begin with moves through the table with each call, and out of it, and comes anew."""
+    encoder, decoder = hpack.Encoder(), HeaderDecoder(ROOM)
+    encoder.header_table_size = table_size
+    for number, (common, method, length, is_last) in enumerate(sequence):
+        usual = [(":method", "POST"), (":path", f"/a/{method}"), *((f"x-common-{one}", "y" * 30) for one in range(common))]
+        own = ("grpc-timeout", f"{number}".zfill(length))
+        fields = [*usual, own] if is_last else [own, *usual]
+        assert read(decoder, encoder.encode(fields)) == fields
+
+
+def test_what_was_forgotten_is_not_read_although_it_was_before() -> None:
+    decoder = HeaderDecoder(ROOM)
+    for turn in range(3):
+        assert read(decoder, b"\x40\x01x\x01" + str(turn).encode()) == [("x", str(turn))]
+        assert read(decoder, b"\x82\xbe") == [(":method", "GET"), ("x", str(turn))]
+    assert read(decoder, b"\x20\x82") == [(":method", "GET")]
+    with pytest.raises(ConnectionFault):
+        decoder.decode(b"\x82\xbe")
+
+
+def test_what_blocks_begin_with_is_remembered_within_limits() -> None:
+    """Not of a caller, either, who begins each in another way, or with thousands of fields."""
+    decoder = HeaderDecoder(1 << 20)
+    fields = [(":method", "GET"), (":method", "POST")]
+    for number in range(1000):
+        bits = [number >> bit & 1 for bit in range(10)]
+        assert read(decoder, bytes(0x82 + bit for bit in bits)) == [fields[bit] for bit in bits]
+        assert len(read(decoder, b"\x82" * (1000 + number)) or ()) == 1000 + number
+    assert len(decoder._beginnings) <= 16
 
 
 def test_sensitive_fields_are_read_and_not_remembered() -> None:
     encoder, decoder = hpack.Encoder(), HeaderDecoder(ROOM)
     secret = [NeverIndexedHeaderTuple("authorization", "Bearer 1"), NeverIndexedHeaderTuple("x-key", "2")]
-    assert decoder.decode(encoder.encode(secret)) == [("authorization", "Bearer 1"), ("x-key", "2")]
+    assert read(decoder, encoder.encode(secret)) == [("authorization", "Bearer 1"), ("x-key", "2")]
     with pytest.raises(ConnectionFault):
         decoder.decode(b"\xbe")  # the newest field that is remembered
 
@@ -129,7 +178,7 @@ def test_any_bytes_are_read_or_refused(sequence: list[bytes]) -> None:
     decoder = HeaderDecoder(ROOM)
     for block in sequence:
         try:
-            fields = decoder.decode(block)
+            fields = read(decoder, block)
         except ConnectionFault:
             return
         assert fields is not None
@@ -149,10 +198,10 @@ def test_what_is_read_of_broken_blocks_is_what_others_read(
         if block and data.draw(st.booleans(), label="broken"):
             block[data.draw(st.integers(0, len(block) - 1))] = data.draw(st.integers(0, 255))
         try:
-            read = decoder.decode(bytes(block))
+            found = read(decoder, bytes(block))
         except ConnectionFault:
             return
-        assert read == text([(name, value, False) for name, value in other.decode(bytes(block), raw=True)])
+        assert found == text([(name, value, False) for name, value in other.decode(bytes(block), raw=True)])
 
 
 @settings(deadline=None)
@@ -194,7 +243,7 @@ def test_blocks_that_cannot_be_read(block: str) -> None:
 def test_as_many_bytes_as_are_allowed(fields: list[tuple[str, str]]) -> None:
     size = sum(len(name) + len(value) + 32 for name, value in fields)
     block = hpack.Encoder().encode(fields)
-    assert HeaderDecoder(size).decode(block) == fields
+    assert read(HeaderDecoder(size), block) == fields
     assert HeaderDecoder(size - 1).decode(block) is None
 
 
@@ -202,10 +251,24 @@ def test_after_a_block_that_is_too_large_others_can_be_read() -> None:
     encoder, decoder = hpack.Encoder(), HeaderDecoder(200)
     fields = [("x", "1"), ("y", "2" * 300), ("z", "3")]
     assert decoder.decode(encoder.encode(fields)) is None
-    assert [decoder.decode(encoder.encode([field])) for field in fields] == [[fields[0]], None, [fields[2]]]
+    assert [read(decoder, encoder.encode([field])) for field in fields] == [[fields[0]], None, [fields[2]]]
 
 
 def test_a_block_that_repeats_a_large_field_is_too_large() -> None:
     encoder, decoder = hpack.Encoder(), HeaderDecoder(64 << 10)
     decoder.decode(encoder.encode([("x", "y" * 4000)]))
     assert decoder.decode(b"\xbe" * 10_000) is None
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=30))
+@example(b"")
+def test_huffman_codes_as_others_read_them(codes: bytes) -> None:
+    try:
+        expected: str | None = decode_huffman(codes).decode("latin-1")
+    except HPACKDecodingError:
+        expected = None
+    try:
+        assert decoded(codes) == expected
+    except HPACKDecodingError:
+        assert expected is None
