@@ -6,19 +6,15 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..configs.store import has_tags
 from ..database.engine import Transaction
+from ..database.inserting import insert_new
 from ..database.notifications import Topic, notify
 from ..database.tables import artifact_inputs, artifacts, jobs, model_versions, models
 from ..paging import Page, PageRequest
 from .model import WORKSPACE, Artifact, ArtifactInput, Blob
 
-_INSERT_NEW = {
-    "postgresql": postgresql.insert(artifacts).on_conflict_do_nothing().returning(artifacts.c.id),
-    "sqlite": sqlite.insert(artifacts).on_conflict_do_nothing().returning(artifacts.c.id),
-}
 _INSERT_INPUTS = sa.insert(artifact_inputs)
 _BY_ID = sa.select(artifacts).where(artifacts.c.id == sa.bindparam("id"))
 _INPUTS_OF = (
@@ -31,7 +27,7 @@ _INPUTS_OF = (
 def insert(tx: Transaction, artifact: Artifact) -> bool:
     """Inserts a node below its parent, which must exist; False if its id is taken."""
     parent = path_of(tx, artifact.parent_id) if artifact.parent_id else ""
-    if not tx.execute(_INSERT_NEW[tx.dialect.name], _row(artifact, f"{parent}{artifact.id}/")).all():
+    if not tx.execute(insert_new(tx.dialect.name, artifacts, "id"), _row(artifact, f"{parent}{artifact.id}/")).all():
         return False
     if artifact.inputs:
         tx.execute(_INSERT_INPUTS, [_input_row(artifact.id, n, edge) for n, edge in enumerate(artifact.inputs)])

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..clock import now
 from ..errors import FieldViolation, RequestIdReused
 from .engine import Transaction
+from .inserting import insert_new
 from .tables import idempotency_keys as keys
 
 _BY_REQUEST = sa.select(keys.c.fingerprint, keys.c.answer).where(
@@ -16,10 +16,6 @@ _BY_REQUEST = sa.select(keys.c.fingerprint, keys.c.answer).where(
 )
 
 _INSERT = sa.insert(keys)
-_INSERT_NEW = {
-    "postgresql": postgresql.insert(keys).on_conflict_do_nothing().returning(keys.c.request_id),
-    "sqlite": sqlite.insert(keys).on_conflict_do_nothing().returning(keys.c.request_id),
-}
 
 
 def recall(tx: Transaction, scope: str, request_id: str, fingerprint: str) -> dict[str, Any] | None:
@@ -41,7 +37,7 @@ def remember(tx: Transaction, scope: str, request_id: str, fingerprint: str, ans
 
 def recall_or_remember(tx: Transaction, scope: str, request_id: str, fingerprint: str, answer: dict[str, Any]) -> dict[str, Any]:
     """The answer that the request got before, or else this one, which is kept. Raises RequestIdReused."""
-    if tx.execute(_INSERT_NEW[tx.dialect.name], _row(scope, request_id, fingerprint, answer)).all():
+    if tx.execute(insert_new(tx.dialect.name, keys, "request_id"), _row(scope, request_id, fingerprint, answer)).all():
         return answer
     known = recall(tx, scope, request_id, fingerprint)
     assert known is not None
