@@ -33,7 +33,6 @@ from .jobs.hub import JobHub
 from .jobs.model import JobKind
 from .jobs.submission import JobQueue
 from .logs import configure_logs
-from .memory import tune_memory
 from .metrics import ServerMetrics
 from .orchestration.orchestrator import Orchestrator
 from .orchestration.registration import Registration, Rhythm, own_url, url_of
@@ -349,7 +348,6 @@ def attend(stack: AsyncExitStack, parts: Parts) -> None:
 
 def spare_collector() -> None:
     """What is there now stays: the collector need not look at it whenever a large request makes many objects."""
-    tune_memory()
     gc.collect()
     gc.freeze()
 

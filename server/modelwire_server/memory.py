@@ -10,14 +10,15 @@ LARGEST_FROM_HEAP = 32 << 20
 # So much free memory the heap keeps, so that the next large message finds it.
 KEPT_FREE = 128 << 20
 # So many heaps threads have between them. Large messages pass through several threads; with a heap for each, as is the rule, the same
-# memory would be kept free in all of them.
-HEAPS = 2
+# memory would be kept free in all of them. Python lets one thread allocate at a time anyway.
+HEAPS = 1
 # Predictions make objects by the thousand that all go by themselves: the collector, which finds nothing, need not look each 700.
 NEW_OBJECTS = 20_000
 
 
 def tune_memory() -> bool:
-    """Sets it all up; tells whether the C library is one that takes advice (glibc)."""
+    """Sets it all up; tells whether the C library is one that takes advice (glibc). To be called before there are threads: heaps that
+    there are stay in use."""
     gc.set_threshold(NEW_OBJECTS, 20, 20)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

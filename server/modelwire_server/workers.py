@@ -43,6 +43,7 @@ from .gateway.system import Check
 from .ground import DATABASE_FILE, Ground, local_executor, open_blobs, open_database
 from .jobs.dispatcher import Dispatcher
 from .logs import configure_logs
+from .memory import tune_memory
 from .orchestration.registration import Registration
 from .runners import RunnerRegistry
 from .settings import Settings
@@ -68,6 +69,7 @@ class Loaded:
 
 def main() -> None:
     """`python -m modelwire_server.workers SOCKET SUPERVISOR_PID`"""
+    tune_memory()
     link, supervisor = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     die_with_parent(supervisor, signal.SIGKILL)
     link.set_inheritable(False)

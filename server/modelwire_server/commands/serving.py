@@ -9,6 +9,7 @@ import typer
 from modelwire.cli.command import Json, style, wants_json
 from modelwire.cli.ends import Stop
 
+from ..memory import tune_memory
 from .needs import PACKAGES, PANEL, server_packages
 from .options import Host, LogFormat, LogLevel, SettingsFile, default
 
@@ -110,6 +111,8 @@ def serve(
     Options win over MODELWIRE_* variables (MODELWIRE_GRPC_PORT ...), these over the settings file.
     """
     as_json = wants_json(context, json)
+    # Before anything is imported that starts a thread.
+    tune_memory()
     with server_packages():
         from ..settings import Settings, SettingsError
     try:
