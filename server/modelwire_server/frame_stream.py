@@ -29,7 +29,7 @@ Bytes = bytes | bytearray | memoryview
 ALIGNMENT = 8
 # So much is predicted at once. Each piece goes to a thread and back, and takes turns with the event loop, which costs more than what
 # fits into the caches of a core would save.
-LEAST_PIECE, MOST_PIECE = 8 * MIB, 16 * MIB
+LEAST_PIECE, MOST_PIECE = 4 * MIB, 8 * MIB
 # Slices with fewer rows cost more for each than they save.
 LEAST_ROWS = 1024
 
@@ -203,7 +203,7 @@ class _Source:
 
 
 class Pieces:
-    """The rows of a frame in tables of 8 to 16 MiB, whatever its batches are: small ones are put side by side, large ones sliced.
+    """The rows of a frame in tables of 4 to 8 MiB, whatever its batches are: small ones are put side by side, large ones sliced.
     Nothing is copied."""
 
     def __init__(self) -> None:

@@ -259,6 +259,10 @@ def test_infinite_numbers_are_refused_as_before() -> None:
     _, stand_in = tried(RIDGE, by_predict)
     with pytest.raises(ValueError, match="Input X contains infinity"):
         stand_in.predict(np.array([[np.inf, 0, 0]]))
+    many = np.zeros((BLOCK_BYTES // 8, 3), order="F")
+    many[-1, -1] = np.inf  # in the last block
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        stand_in.predict(many)
 
 
 def test_a_stand_in_is_the_estimator_in_all_else() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -86,20 +86,37 @@ class CompiledMethod:
         self._original = original
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        feeds = None if options or len(arguments) != 1 else self._read(arguments[0])
-        if feeds is None:
+        output = None if options or len(arguments) != 1 else self._computed(arguments[0])
+        if output is None:
             fallbacks.count += 1
             return self._original(*arguments, **options)
-        return self._form(self._computed(feeds)).astype(self._dtype, copy=False)
+        return self._form(output).astype(self._dtype, copy=False)
 
-    def _computed(self, feeds: Mapping[str, Any]) -> Any:
-        """The output of the graph, some rows at a time: what it makes on the way stays in the caches, and in memory that is there."""
+    def _computed(self, rows: Any) -> Any:
+        """The output of the graph; None for rows that it does not take. A matrix is read some rows at a time: whole, it would be there
+        once more."""
+        if type(rows) is not np.ndarray or rows.nbytes <= BLOCK_BYTES:
+            feeds = self._read(rows)
+            return None if feeds is None else self._fed(feeds)
+        outputs = []
+        for block in _blocks(len(rows), rows.nbytes):
+            if (feeds := self._read(rows[block])) is None:
+                return None
+            outputs.append(self._fed(feeds))
+        return np.concatenate(outputs)
+
+    def _fed(self, feeds: Mapping[str, Any]) -> Any:
+        """Some rows at a time: what the graph makes on the way stays in the caches, and in memory that is there."""
         size, rows = sum(feed.nbytes for feed in feeds.values()), len(next(iter(feeds.values())))
         if size <= BLOCK_BYTES:
             return self._run(self._output, feeds)[0]
-        step = max(BLOCK_ROWS, BLOCK_BYTES * rows // size)
-        blocks = ({name: feed[begin : begin + step] for name, feed in feeds.items()} for begin in range(0, rows, step))
+        blocks = ({name: feed[block] for name, feed in feeds.items()} for block in _blocks(rows, size))
         return np.concatenate([self._run(self._output, block)[0] for block in blocks])
+
+
+def _blocks(rows: int, size: int) -> Iterator[slice]:
+    step = max(BLOCK_ROWS, BLOCK_BYTES * rows // size)
+    return (slice(begin, begin + step) for begin in range(0, rows, step))
 
 
 def _same(output: Any) -> Any:
