@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-import yaml
-
 from ..execution.linux import die_with_parent
 
 NOT_FOUND, REFUSED, TOO_LARGE, UNAVAILABLE = "not_found", "refused", "too_large", "unavailable"
@@ -104,6 +102,8 @@ def _version(question: Mapping[str, Any]) -> Any:
 
 def _fetch(question: Mapping[str, Any]) -> dict[str, Any]:
     """Downloads the file of the model `name`, `version` into the folder `into`, if it has no more than `max_bytes`."""
+    # Here, as the server imports this module for its words.
+    import yaml
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     version, into = _version(question), question["into"]
