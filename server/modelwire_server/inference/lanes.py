@@ -29,6 +29,7 @@ from modelwire_runners.invoke import ParsedConfig, PredictCall, PredictionError,
 from ..compiled.stand_ins import fallbacks
 from ..errors import InvalidPrediction, MemoryLimit, ModelwireError, Overloaded, RunnerFailed
 from .asks import Ask, Joined, Predicted, WaitingLine, split
+from .core_share import CoreShare
 from .costs import CallCost
 from .crowds import Crowd
 from .loading import RUNNER
@@ -39,6 +40,9 @@ FAST = 0.001
 MUCH_TOO_SLOW = 5 * FAST
 # Below this, sharing a call with one or two others takes longer than making one.
 TRIVIAL = 60e-6
+# Calls that take so long, and keep a core busy for such a part of it, leave a core to the event loop.
+LONG = 0.02
+BUSY = 0.2
 # So much of the time that a caller has left may be spent in the line, as far as can be told.
 PATIENCE = 0.6
 # So many configs, which differ in their horizon, are kept parsed.
@@ -71,11 +75,12 @@ class Lane:
         runner: BaseModelRunner[Any],
         config: dict[str, Any],
         pool: Executor,
+        share: CoreShare,
         rules: LaneRules,
     ) -> None:
         self._model_id, self._engine, self._model = model_id, engine, model
         self._runner, self._config = runner, config
-        self._pool, self._rules = pool, rules
+        self._pool, self._share, self._rules = pool, share, rules
         self._configs: dict[int, ParsedConfig] = {}
         self.call = PredictCall(runner)
         # Calls that others share are longer, and what waits meanwhile shares the next.
@@ -83,6 +88,8 @@ class Lane:
         self._cost = CallCost(MUCH_TOO_SLOW)
         self._line = WaitingLine(rules.max_rows)
         self._running = 0
+        # Whether calls keep a core busy for long.
+        self._keeps_core = False
         self._timer: asyncio.TimerHandle | None = None
         self._open = 0
         self._crowd = Crowd()
@@ -159,6 +166,7 @@ class Lane:
             self._fill_threads()
             return
         if self._line and (asks := self._line.take()):
+            self._share.predicted_on_loop()
             outcomes, seconds = self._compute(asks)
             self._cost.observe(_rows(asks), seconds)
             _tell(asks, outcomes)
@@ -166,20 +174,42 @@ class Lane:
             asyncio.get_running_loop().call_soon(self._begin)
 
     def _fill_threads(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._line and self._running < self._slots:
-            if asks := self._line.take():
-                self._running += 1
-                loop.run_in_executor(self._pool, self._compute, asks).add_done_callback(partial(self._finish, asks))
+            turn = self._share.begin(self._go_on_in_threads) if self._keeps_core else None
+            if self._keeps_core and turn is None:
+                return
+            self._compute_in_thread(self._line.take(), turn)
 
-    def _finish(self, asks: Sequence[Ask], done: "asyncio.Future[tuple[list[Outcome], float]]") -> None:
+    def _go_on_in_threads(self) -> None:
+        """What waits may have become fast meanwhile, or gone."""
+        if self._line:
+            self._begin()
+
+    def _compute_in_thread(self, asks: Sequence[Ask], turn: int | None) -> None:
+        if asks:
+            self._running += 1
+            done = asyncio.get_running_loop().run_in_executor(self._pool, self._timed, asks)
+            done.add_done_callback(partial(self._finish, asks, turn))
+        elif turn is not None:
+            self._share.end(turn)
+
+    def _timed(self, asks: Sequence[Ask]) -> tuple[list[Outcome], float, float]:
+        """_compute(), with the seconds in which this thread had a core."""
+        busy = time.thread_time()
+        outcomes, seconds = self._compute(asks)
+        return outcomes, seconds, time.thread_time() - busy
+
+    def _finish(self, asks: Sequence[Ask], turn: int | None, done: "asyncio.Future[tuple[list[Outcome], float, float]]") -> None:
         self._running -= 1
         if done.cancelled():  # the server ends
             for ask in asks:
                 assert ask.outcome is not None
                 ask.outcome.cancel()
             return
-        outcomes, seconds = done.result()
+        if turn is not None:
+            self._share.end(turn)
+        outcomes, seconds, busy = done.result()
+        self._keeps_core = seconds > LONG and busy > BUSY * seconds
         self._cost.observe(_rows(asks), seconds)
         _tell(asks, outcomes)
         if self._line:
@@ -188,6 +218,7 @@ class Lane:
     def _compute_now(self, ask: Ask) -> Predicted:
         """_compute() for one ask that need not wait, on the event loop."""
         began, fallen_back = time.perf_counter(), fallbacks.count
+        self._share.predicted_on_loop()
         try:
             answer = self._called(ask, ask.future, self._parsed(ask.horizon).unchanged())
         except (Exception, SystemExit) as error:

@@ -13,13 +13,14 @@ import pyarrow as pa
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from lane_runners import Seen, seen
+from lane_runners import Seen, at_once, seen
 
 from modelwire.v1 import frame_pb2
 from modelwire.v1 import predict_service_pb2 as pb
+from modelwire_server.cores import available_cores
 from modelwire_server.frames import FrameLimits, read_frame, write_frame
 
-TARGETS = ["lane_runners:arrays", "lane_runners:tables", "lane_runners:dependent"]
+TARGETS = ["lane_runners:arrays", "lane_runners:tables", "lane_runners:dependent", "lane_runners:computing"]
 
 
 def request(model: str, *values: Any, **fields: Any) -> pb.PredictRequest:
@@ -286,6 +287,28 @@ def test_a_model_that_hangs_does_not_hold_up_another(predicting: Any) -> None:
         await asyncio.gather(*hanging)
 
     predicting(scenario)
+
+
+def test_models_that_compute_leave_a_core_to_predictions_on_the_event_loop(predicting: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        share = edge.domain.prediction._predictor._share
+        slow, quick = await Asked.of(edge, "computing"), await Asked.of(edge)
+        while not (await slow.lane())._keeps_core:  # a machine that does much else may not have given it a core
+            await slow.ask(1.0)
+        at_once.most = 0
+        await asyncio.gather(*(slow.ask(float(number)) for number in range(8)))
+        assert at_once.most > 1
+        await quick.ask(1.0)
+        while quick.notes.threads[-1] != "MainThread":
+            await quick.ask(1.0)
+        assert share._expected_until > -math.inf
+        share._expected_until = math.inf
+        at_once.most = 0
+        answers = await asyncio.gather(*(slow.ask(float(number)) for number in range(8)))
+        assert [answered(answer) for answer in answers] == [[float(number)] for number in range(8)]
+        assert 1 <= at_once.most <= max(1, available_cores() - 1)
+
+    predicting(scenario, predict_threads=available_cores() + 2)
 
 
 def test_callers_who_meet_at_a_fast_model_share_its_calls_and_one_alone_does_not_wait(predicting: Any) -> None:
