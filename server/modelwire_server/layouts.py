@@ -168,18 +168,16 @@ class Layouts:
 
     def __init__(self) -> None:
         self._known: Recent[bytes, Layout] = Recent(MOST_LAYOUTS)
-        self._last: Layout | None = None
+        # That of the layout which was known last, whose hash is known, too; no frame begins as it does at first.
+        self._last = b"\0"
 
     def known(self, data: bytes) -> PlainFrame | None:
         """The frame, if it is laid out like one before."""
-        if (last := self._last) is not None and data.startswith(last.prefix):
-            prefix = last.prefix  # whose hash is known
-        else:
-            prefix = data[: _values_begin(data)]
+        prefix = self._last if data.startswith(self._last) else data[: _values_begin(data)]
         layout = self._known.get(prefix)
         if layout is None or layout.size != len(data) or not data.endswith(layout.tail):
             return None
-        self._last = layout
+        self._last = layout.prefix
         return PlainFrame(data, layout)
 
     def learn(self, data: bytes, table: pa.Table) -> None:
