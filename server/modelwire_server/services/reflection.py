@@ -1,6 +1,7 @@
 """The server's contract, for tools that ask for it: v1 for those of today, v1alpha for those that lag behind."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -14,7 +15,7 @@ V1ALPHA = reflection.SERVICE_NAME
 V1 = V1ALPHA.replace("v1alpha", "v1")
 
 
-def add_reflection(server: grpc.aio.Server, names: Iterable[str], *more: descriptor_pool.DescriptorPool) -> list[str]:
+def add_reflection(server: Any, names: Iterable[str], *more: descriptor_pool.DescriptorPool) -> list[str]:
     """Serves the descriptors of the services with these names, which are in the default pool or in one of the others; returns the
     names of the services that do so."""
     pool = descriptor_pool.DescriptorPool()
