@@ -211,7 +211,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed(predicting: Any) -> None
     async def scenario(edge: Any) -> None:
         it = await Asked.of(edge)
         first = await it.busy()
-        expired, canceled = it.ask(1.0, timeout=0.3), it.ask(2.0)
+        expired, canceled = it.ask(1.0, timeout=2), it.ask(2.0)
         await it.until_waiting(2)
         canceled.cancel()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
