@@ -7,7 +7,11 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
+import structlog
+
 from .header_blocks import NO_BEGINNING, NO_TABLE, Beginning, Field, Headers, encode
+
+log = structlog.get_logger(__name__)
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -21,6 +25,8 @@ _PSEUDO = frozenset({":method", ":scheme", ":path", ":authority"})
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 # Fields of the protocol, which are no metadata of the call.
 _OURS = frozenset({"te", "content-type", "content-length", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding", "host"})
+# What the status is told by, and what only the server knows.
+_RESERVED = _OURS | _HOP_BY_HOP | {"grpc-status", "grpc-message", "grpc-message-type"}
 _UNESCAPED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 
@@ -39,7 +45,7 @@ class Request(NamedTuple):
 
 def read_request(fields: Iterable[Field], beginning: Beginning = NO_BEGINNING) -> Request:
     """`beginning` goes before the fields; what it means is found out once. Raises Malformed."""
-    known, metadata = _meaning(beginning)
+    known, metadata = beginning.meaning or _meaning(beginning)
     known, metadata = _read(fields, known.copy(), metadata)
     _check(known)
     return Request(known[":method"], known[":path"], known, metadata)
@@ -48,15 +54,13 @@ def read_request(fields: Iterable[Field], beginning: Beginning = NO_BEGINNING) -
 def path_of(headers: Headers) -> str:
     """Empty where there is none. Raises Malformed."""
     beginning, others = headers
-    known, _ = _meaning(beginning)
-    return known.get(":path") or next((value for name, value in others if name == ":path"), "")
+    known, _ = beginning.meaning or _meaning(beginning)
+    return known[":path"] if ":path" in known else next((value for name, value in others if name == ":path"), "")
 
 
 def _meaning(beginning: Beginning) -> tuple[dict[str, str], Metadata]:
     """Raises Malformed."""
-    if beginning.meaning is None:
-        beginning.meaning = _read(beginning.fields, {}, ())
-    meaning: tuple[dict[str, str], Metadata] = beginning.meaning
+    beginning.meaning = meaning = _read(beginning.fields, {}, ())
     return meaning
 
 
@@ -128,6 +132,7 @@ def _binary(value: str) -> list[bytes]:
         raise Malformed("binary metadata that is not in base64") from None
 
 
+@lru_cache(4096)
 def read_timeout(text: str) -> float:
     """Seconds. Raises ValueError."""
     digits, unit = text[:-1], text[-1:]
@@ -137,9 +142,19 @@ def read_timeout(text: str) -> float:
 
 
 def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> list[Field]:
+    """Without those that would stand beside a field of the protocol, and be taken for it."""
     return [
-        (name, base64.b64encode(value).rstrip(b"=").decode() if isinstance(value, bytes) else value) for name, value in metadata
+        (name, base64.b64encode(value).rstrip(b"=").decode() if isinstance(value, bytes) else value)
+        for name, value in metadata
+        if not _is_reserved(name)
     ]
+
+
+def _is_reserved(name: str) -> bool:
+    if name not in _RESERVED and not name.startswith(":"):
+        return False
+    log.warning("metadata that a method may not set are left out", name=name)
+    return True
 
 
 def status_fields(code: int, text: str) -> list[Field]:

@@ -9,6 +9,7 @@ import pytest
 from http2_peer import SERVICE, asynchronous, request, serving, unary
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from modelwire_server.http2.metadata import Malformed, metadata_fields, read_request, read_timeout, status_fields
 
@@ -213,3 +214,11 @@ def test_metadata_of_the_client_of_grpc_and_back(sent: list[tuple[str, str | byt
             assert sorted(map(tuple, await call.trailing_metadata())) == expected
 
     main()
+
+
+@pytest.mark.parametrize("name", ["grpc-status", "grpc-message", "grpc-encoding", "content-type", ":status", "connection"])
+def test_metadata_cannot_be_taken_for_what_the_protocol_says(name: str) -> None:
+    with capture_logs() as logs:
+        fields = metadata_fields([("x", "1"), (name, "0"), ("grpc-status-details-bin", b"\0")])
+    assert fields == [("x", "1"), ("grpc-status-details-bin", "AA")]
+    assert [entry["name"] for entry in logs] == [name]
