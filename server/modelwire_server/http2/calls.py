@@ -10,6 +10,7 @@ import grpc
 import structlog
 
 from ..interceptors.context import CallContext, Trailer
+from .admission import Admission
 from .frames import Code
 from .header_blocks import NO_TABLE, encode
 from .messages import PREFIX_SIZE, BadMessage, Message, MessageReader, prefixed
@@ -41,12 +42,7 @@ class Watch(Protocol):
     """Who is told what becomes of calls."""
 
     timers: Timers
-
-    def scheduled(self) -> None:
-        """A method is to run in the next turn."""
-
-    def begun(self) -> None:
-        """It does."""
+    admission: Admission
 
     def ended(self, call: "Call") -> None:
         """The method has come to its end, which may be after the caller has left; or it will never run."""
@@ -88,7 +84,11 @@ class Call(CallContext):
         self.connection = connection
         # Whether it may stay open for long.
         self.stays = bool(handler.request_streaming or handler.response_streaming)
-        if handler.request_streaming:
+        # Of the message that is still to come.
+        self._expected: int | None = None
+        if not handler.request_streaming:
+            self._expected = watch.admission.expect()
+        else:
             self._start(handler.stream_stream or handler.stream_unary, None)
 
     def peer(self) -> str:
@@ -256,7 +256,8 @@ class Call(CallContext):
 
     def _start(self, behaviour: Any, request: Any) -> None:
         decode = self._handler.request_deserializer
-        self._watch.scheduled()
+        self._arrive()
+        self._watch.admission.scheduled()
         self._is_begun = False
         self._task = self._loop.create_task(self._run(behaviour, decode, request))
         self._task.add_done_callback(self._done)
@@ -264,7 +265,7 @@ class Call(CallContext):
     def _begins(self) -> None:
         if not self._is_begun:
             self._is_begun = True
-            self._watch.begun()
+            self._watch.admission.begun()
 
     async def _run(self, behaviour: Any, decode: Any, request: Any) -> None:
         self._begins()
@@ -290,7 +291,14 @@ class Call(CallContext):
             self._task.cancel()
             self._wake()
         else:
+            self._arrive()
             self._watch.ended(self)
+
+    def _arrive(self) -> None:
+        """The message is there, or will never be."""
+        if self._expected is not None:
+            self._watch.admission.arrived(self._expected)
+            self._expected = None
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._task = None

@@ -32,7 +32,7 @@ from .frames import (
     settings_frame,
     window_update,
 )
-from .header_blocks import TABLE_SIZE, Headers
+from .header_blocks import Headers
 from .keepalive import Keepalive
 from .outgoing import Outgoing
 from .rules import ConnectionRules
@@ -193,7 +193,6 @@ class Connection(asyncio.Protocol):
         self._out.put(
             settings_frame(
                 {
-                    Setting.HEADER_TABLE_SIZE: TABLE_SIZE,
                     Setting.MAX_CONCURRENT_STREAMS: self._limit.announced,
                     Setting.INITIAL_WINDOW_SIZE: rules.stream_window,
                     Setting.MAX_FRAME_SIZE: rules.max_frame,
@@ -217,7 +216,7 @@ class Connection(asyncio.Protocol):
             return
         self._introduce()
         for key, value in read_settings(payload):
-            self._out.apply(key, value)
+            self._out.apply(key, value, self._streams)
         self._out.put(frame(SETTINGS, ACK, 0))
 
     def _on_ping(self, flags: int, number: int, payload: bytes) -> None:

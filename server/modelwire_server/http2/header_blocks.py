@@ -17,10 +17,7 @@ from .frames import LARGEST_OTHER, Code, ConnectionFault
 
 Field = tuple[str, str]
 
-_LARGEST_TABLE = 4096  # what holds until the peer has read what we announce
-# Announced: callers whose deadlines differ add a field with every call, and what all calls have in common is to stay within reach of an
-# index of one byte.
-TABLE_SIZE = 3 << 10
+_TABLE_SIZE = 4096  # what holds as long as we do not announce another
 _ENTRY_OVERHEAD = 32
 _STATIC: list[Field] = [(name.decode(), value.decode()) for name, value in HeaderTable.STATIC_TABLE]
 _FIRST_RECENT = len(_STATIC) + 1
@@ -93,7 +90,7 @@ class HeaderDecoder:
         self._recent: deque[Field] = deque()
         # The numbers of the first and the last of them.
         self._oldest, self._last = 1, 0
-        self._size, self._capacity = 0, _LARGEST_TABLE
+        self._size, self._capacity = 0, _TABLE_SIZE
         self._beginnings: dict[bytes, Beginning] = {}
 
     def decode(self, block: bytes) -> Headers | None:
@@ -175,7 +172,7 @@ class HeaderDecoder:
 
     def _resize(self, block: bytes, at: int, *, is_first: bool) -> int:
         capacity, at = _integer(block, at, 0x1F)
-        if capacity > _LARGEST_TABLE or not is_first:
+        if capacity > _TABLE_SIZE or not is_first:
             raise IndexError
         self._capacity = capacity
         self._evict()

@@ -3,9 +3,13 @@
 `hpack` brings the table, which takes half a byte at a time. What whole bytes come to is found out once, when they come first.
 """
 
+from functools import lru_cache
+
 from hpack.exceptions import HPACKDecodingError
 from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_EMIT_SYMBOL, HUFFMAN_FAIL, HUFFMAN_TABLE
 
+# Those are remembered: callers who all have the same time to wait say one of a few thousand timeouts.
+_SHORT = 8
 _STATES = len(HUFFMAN_TABLE) // 16
 
 
@@ -33,6 +37,15 @@ _ROWS = [_Row(state) for state in range(_STATES)]
 
 def decoded(codes: bytes) -> str:
     """One character for each byte of the string. Raises HPACKDecodingError."""
+    return _known(codes) if len(codes) <= _SHORT else _decoded(codes)
+
+
+@lru_cache(4096)
+def _known(codes: bytes) -> str:
+    return _decoded(codes)
+
+
+def _decoded(codes: bytes) -> str:
     row, text, may_end = _ROWS[0], "", True
     for byte in codes:
         row, more, may_end = row[byte]

@@ -1,6 +1,7 @@
 """What is sent on a connection: collected for a turn of the event loop, within the windows of the peer."""
 
 import asyncio
+from collections.abc import Iterable
 
 from .frames import (
     FIRST_MAX_FRAME,
@@ -38,6 +39,8 @@ class Outgoing:
         self._waiting: dict[int, Stream] = {}
         self._ready: dict[int, Stream] = {}
         self._is_retrying = False
+        # No stream may send more than this beside the first window.
+        self._widest = 0
         self.window = self.first_window = FIRST_WINDOW
         self.max_frame = FIRST_MAX_FRAME
         self.is_choked = False
@@ -85,9 +88,10 @@ class Outgoing:
 
     def widen(self, stream: Stream, more: int) -> None:
         """Raises StreamFault."""
-        stream.widen(more)
+        stream.more_out += more
         if stream.window_out > LARGEST_WINDOW:
             raise StreamFault(stream.id, Code.FLOW_CONTROL_ERROR, "the window grows too large")
+        self._widest = max(self._widest, stream.more_out)
         if stream.has_waiting:
             self._ready[stream.id] = stream
             self.pump()
@@ -101,21 +105,24 @@ class Outgoing:
             raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "the window grows too large")
         self.pump()
 
-    def apply(self, key: int, value: int) -> None:
-        """A setting of the peer. Raises ConnectionFault."""
+    def apply(self, key: int, value: int, streams: Iterable[Stream]) -> None:
+        """A setting of the peer, which has these streams. Raises ConnectionFault."""
         if key == Setting.ENABLE_PUSH and value > 1:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
         if key == Setting.INITIAL_WINDOW_SIZE:
-            if value > LARGEST_WINDOW:
-                raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window that is too large")
-            self._widen_all(value)
+            self._widen_all(value, streams)
         if key == Setting.MAX_FRAME_SIZE:
             if not FIRST_MAX_FRAME <= value <= LARGEST_FRAME:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "a MAX_FRAME_SIZE that is not allowed")
             self.max_frame = min(value, _LARGEST_SENT)
 
-    def _widen_all(self, first_window: int) -> None:
-        """What waits is looked at once for all such changes of a turn."""
+    def _widen_all(self, first_window: int, streams: Iterable[Stream]) -> None:
+        """Many such changes take no longer with many streams: what waits is looked at once for all of a turn, and windows only where one
+        may have become too large."""
+        if first_window + self._widest > LARGEST_WINDOW:
+            self._widest = max((stream.more_out for stream in streams), default=0)
+        if first_window + max(self._widest, 0) > LARGEST_WINDOW:
+            raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window that is too large")
         self.first_window = first_window
         if self._waiting and not self._is_retrying:
             self._is_retrying = True

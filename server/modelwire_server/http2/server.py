@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import structlog
 
+from .admission import Admission
 from .calls import Call, Refused, WrongRequest
 from .connection import Connection
 from .frames import Code, StreamFault
@@ -37,8 +38,8 @@ SHUTTING_DOWN = "the server is shutting down"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRules:
-    """`max_message_bytes` is for what arrives. A call that finds `max_pending` others that have not even begun is refused by `busy`, unless
-    it streams. A connection of `max_connection_age` seconds is asked to end, and is ended after `max_connection_age_grace` more."""
+    """`max_message_bytes` is for what arrives. A call that finds `max_pending` others that have not even begun, or fewer where that is too
+    much for long, is refused by `busy`, unless it streams. A connection of `max_connection_age` seconds is asked to end, and is ended after `max_connection_age_grace` more."""
 
     max_message_bytes: int = 4 << 20
     max_concurrent_rpcs: int | None = None
@@ -60,8 +61,7 @@ class GrpcServer:
         self._accepting: set[asyncio.Task[Any]] = set()
         self._connections: dict[Connection, list[asyncio.TimerHandle]] = {}
         self._calls: set[Call] = set()
-        # Methods that have not had their first turn.
-        self._pending = 0
+        self.admission = Admission(rules.max_pending)
         self._is_leaving = False
         self.timers = Timers()
         self._quiet = asyncio.Event()
@@ -152,12 +152,6 @@ class GrpcServer:
             timer.cancel()
         self._look_whether_quiet()
 
-    def scheduled(self) -> None:
-        self._pending += 1
-
-    def begun(self) -> None:
-        self._pending -= 1
-
     def ended(self, call: Call) -> None:
         if call in self._calls:
             self._calls.remove(call)
@@ -172,14 +166,15 @@ class GrpcServer:
 
     def _refusal(self, headers: Headers) -> bytes | None:
         """Looked at before anything else, so that refusing takes little of the time that there is too little of."""
-        if self._pending >= self._rules.max_pending and self._is_unary(headers):
-            return self._rules.busy.block
-        return None
+        if self.admission.has_room:
+            return None
+        try:
+            handler = self._find(path_of(headers))
+        except Malformed:
+            return None
+        return None if handler is None or handler.request_streaming or handler.response_streaming else self._rules.busy.block
 
     def _accept(self, stream: Stream, headers: Headers, connection: Connection) -> Receiver | None:
-        if (refusal := self._refusal(headers)) is not None:
-            stream.finish(refusal)
-            return None
         beginning, others = headers
         try:
             request = read_request(others, beginning)
@@ -196,13 +191,6 @@ class GrpcServer:
         except Refused as refused:
             refused.tell(stream)
             return None
-
-    def _is_unary(self, headers: Headers) -> bool:
-        try:
-            handler = self._find(path_of(headers))
-        except Malformed:
-            return False
-        return handler is not None and not handler.request_streaming and not handler.response_streaming
 
     def _call(self, stream: Stream, request: Request, connection: Connection) -> Call:
         """Raises Refused."""

@@ -1,7 +1,7 @@
 """The streams of one connection: which there are, which may be opened, and what frames mean for them."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from .outgoing import Outgoing
 from .receive_window import ReceiveWindow
 from .rules import ConnectionRules
 from .stream_limit import StreamLimit
-from .streams import Receiver, Stream, headers_frames
+from .streams import PATIENCE_SECONDS, Receiver, Stream, headers_frames
 from .timers import Timers
 
 # The whole answer, as a header block, to a request that is not taken up; None for those that are.
@@ -62,6 +62,9 @@ class StreamTable:
         self._streams: dict[int, Stream] = {}
         # Whose DATA is being read; None if nobody wants it.
         self._receiving: Stream | None = None
+        # The answers to requests that are refused and have not come to their end: those that wait for it since a moment, and for longer.
+        self._refused: dict[int, bytes] = {}
+        self._refused_before: dict[int, bytes] = {}
         # Streams that we have reset, of late.
         self._given_up: deque[int] = deque(maxlen=_MOST_GIVEN_UP)
         self.timers = timers
@@ -72,7 +75,10 @@ class StreamTable:
         self.is_leaving = False
 
     def __len__(self) -> int:
-        return len(self._streams)
+        return len(self._streams) + len(self._refused) + len(self._refused_before)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(self._streams.values())
 
     # Headers
 
@@ -82,12 +88,14 @@ class StreamTable:
         if self._block is not None:
             self.check_between_blocks(None)
         headers = self._decoder.decode(block)
-        if headers is None or (refusal := self._refuse(headers)) is None or not self._may_open(number):
+        refusal = self._refuse(headers) if headers is not None and self.last < number <= self.last_allowed and number & 1 else None
+        if more := self._window.take(len(content)):
+            self._out.put(window_update(0, more))
+        if refusal is None:
             self._take_up(number, headers, content)
             return
         self.last = number
         self.taken_up += 1
-        self._take_room(len(content))
         self._out.write(headers_frames(number, refusal, END_STREAM))
 
     def on_headers(self, flags: int, number: int, payload: bytes) -> None:
@@ -108,7 +116,6 @@ class StreamTable:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a frame between the parts of a header block")
 
     def _take_up(self, number: int, headers: Headers | None, content: memoryview) -> None:
-        self._take_room(len(content))
         self._open(number, 0, headers)
         if (stream := self._whose(number, len(content))) is not None:
             stream.receive(content)
@@ -128,27 +135,34 @@ class StreamTable:
         self.last = number
         if number > self.last_allowed:
             return  # the peer knows from GOAWAY that it was not taken up
-        if not self._limit.has_room(len(self._streams)):
+        if not self._limit.has_room(len(self)):
             raise StreamFault(number, Code.REFUSED_STREAM, "too many streams at once")
         if headers is None:
             raise StreamFault(number, Code.ENHANCE_YOUR_CALM, f"headers of more than {self._rules.max_header_bytes} bytes")
         assert self._opener is not None
         self.taken_up += 1
-        stream = Stream(self._out, self, number, self._rules.stream_window)
+        if (refusal := self._refuse(headers)) is not None:
+            self._refuse_at_end(number, refusal)
+            if flags & END_STREAM:
+                self._tell_refused(number)
+            return
+        stream = self._add(number)
         stream.is_ended_in = bool(flags & END_STREAM)
-        self._streams[number] = stream
         stream.receiver = self._opener.accept(stream, headers)
         if stream.is_ended_in:
             stream.end_in()
 
-    def _may_open(self, number: int) -> bool:
-        return self.last < number <= self.last_allowed and bool(number & 1)
+    def _add(self, number: int) -> Stream:
+        stream = self._streams[number] = Stream(self._out, self, number, self._rules.stream_window)
+        return stream
 
     def _end_by_headers(self, number: int, flags: int) -> None:
         """Headers after the content end a stream."""
         stream = self._streams.get(number)
         if stream is None:
             self._check_opened(number)
+            if flags & END_STREAM and self._tell_refused(number):
+                return
             if number in self._given_up:
                 return  # it was on its way
             raise ConnectionFault(Code.STREAM_CLOSED, "HEADERS on a stream that is closed")
@@ -162,9 +176,12 @@ class StreamTable:
 
     def on_data(self, frame: Frame) -> None:
         if frame.begins:
-            self._take_room(frame.length)
+            if more := self._window.take(frame.length):
+                self._out.put(window_update(0, more))
             self._receiving = self._whose(frame.stream, frame.length)
         if (stream := self._receiving) is None:
+            if frame.ends and frame.flags & END_STREAM:
+                self._tell_refused(frame.stream)
             return
         payload = without_padding(frame.payload, frame.flags)
         if payload:
@@ -174,11 +191,6 @@ class StreamTable:
             if frame.flags & END_STREAM:
                 stream.end_in()
 
-    def _take_room(self, length: int) -> None:
-        """Raises ConnectionFault."""
-        if more := self._window.take(length):
-            self._out.put(window_update(0, more))
-
     def _whose(self, number: int, length: int) -> Stream | None:
         """The stream that a frame of DATA is for, None if nobody wants it any more."""
         stream = self._streams.get(number)
@@ -186,8 +198,38 @@ class StreamTable:
             stream.window_in -= length
             return stream
         self._check_opened(number)
+        if number in self._refused or number in self._refused_before:
+            return None
         self.reset(number, Code.STREAM_CLOSED if stream is None or stream.is_ended_in else Code.FLOW_CONTROL_ERROR)
         return None
+
+    # Requests that are refused
+
+    def _refuse_at_end(self, number: int, refusal: bytes) -> None:
+        """Some clients that are answered before they have sent all take it for a failure of their own; but they are not waited for long."""
+        if not self._refused and not self._refused_before:
+            self.timers.call_later(PATIENCE_SECONDS, self._end_patience)
+        self._refused[number] = refusal
+
+    def _forget_refused(self, number: int) -> bytes | None:
+        return self._refused.pop(number, None) or self._refused_before.pop(number, None)
+
+    def _tell_refused(self, number: int) -> bool:
+        """The request has ended. Returns whether it is one that is refused."""
+        if (refusal := self._forget_refused(number)) is None:
+            return False
+        self._out.write(headers_frames(number, refusal, END_STREAM))
+        self._look_whether_idle()
+        return True
+
+    def _end_patience(self) -> None:
+        for number, refusal in self._refused_before.items():
+            stream = self._add(number)
+            stream.finish(refusal)
+            stream.hurry()
+        self._refused_before, self._refused = self._refused, {}
+        if self._refused_before:
+            self.timers.call_later(PATIENCE_SECONDS, self._end_patience)
 
     # What else is said of streams
 
@@ -197,6 +239,7 @@ class StreamTable:
         self._check_opened(number)
         if stream := self._streams.get(number):
             stream.lose()
+        self._forget_refused(number)
 
     def on_priority(self, flags: int, number: int, payload: bytes) -> None:
         if not number:
@@ -235,7 +278,10 @@ class StreamTable:
     def forget(self, stream: Stream) -> None:
         self._streams.pop(stream.id, None)
         self._out.forget(stream)
-        if not self._streams and self._opener is not None:
+        self._look_whether_idle()
+
+    def _look_whether_idle(self) -> None:
+        if not len(self) and self._opener is not None:
             self._opener.idle()
 
     def linger(self, stream: Stream) -> None:
@@ -252,11 +298,15 @@ class StreamTable:
 
     def hurry(self) -> None:
         """Ends what only waits for the end of requests."""
+        for number in (*self._refused_before, *self._refused):
+            self._tell_refused(number)
         for stream in list(self._streams.values()):
             stream.hurry()
 
     def lose(self) -> None:
         """The peer is gone."""
         self._opener = None  # which knows this one
+        self._refused.clear()
+        self._refused_before.clear()
         for stream in list(self._streams.values()):
             stream.lose()

@@ -21,7 +21,7 @@ from .frames import (
 from .timers import Timer, Timers
 
 # So long does the end of an answer wait for that of the request.
-_PATIENCE_SECONDS = 0.1
+PATIENCE_SECONDS = 0.1
 
 
 class Receiver(Protocol):
@@ -62,13 +62,13 @@ class Home(Protocol):
 
 
 class Stream:
-    """`window_in` is what the peer may still send, `window_out` what we may."""
+    """`window_in` is what the peer may still send, `window_out` what we may: `more_out` beside the first window, which changes for all
+    streams at once."""
 
     __slots__ = (
         "_drained",
         "_home",
         "_is_ended_out",
-        "_more_out",
         "_out",
         "_patience",
         "_queue",
@@ -77,6 +77,7 @@ class Stream:
         "id",
         "is_ended_in",
         "left_in",
+        "more_out",
         "receiver",
         "window_in",
     )
@@ -89,8 +90,7 @@ class Stream:
         self._drained: asyncio.Future[None] | None = None
         self._is_ended_out = False
         self._patience: Timer | None = None
-        # Beside the first window, which changes for all streams at once.
-        self._more_out = 0
+        self.more_out = 0
         self.id = id
         self.window_in = window_in
         self.is_ended_in = False
@@ -100,10 +100,7 @@ class Stream:
 
     @property
     def window_out(self) -> int:
-        return self._out.first_window + self._more_out
-
-    def widen(self, more: int) -> None:
-        self._more_out += more
+        return self._out.first_window + self.more_out
 
     # What arrives
 
@@ -144,7 +141,7 @@ class Stream:
             self._queue.append(memoryview(data))
             out.wants_to_send(self)
             return
-        self._more_out -= size
+        self.more_out -= size
         out.window -= size
         out.write(frame_head(DATA, 0, self.id, size) + data)
 
@@ -156,7 +153,7 @@ class Stream:
             self.send(data)
             self.finish(trailer)
             return
-        self._more_out -= size
+        self.more_out -= size
         out.window -= size
         out.write(
             headers_frames(number, head, 0) + frame_head(DATA, 0, number, size) + data + headers_frames(number, trailer, END_STREAM)
@@ -173,7 +170,7 @@ class Stream:
             self._end_out()
         else:
             # Some clients that are answered between two of their messages take it for a failure of their own.
-            self._patience = self._home.timers.call_later(_PATIENCE_SECONDS, self._end_out)
+            self._patience = self._home.timers.call_later(PATIENCE_SECONDS, self._end_out)
 
     def hurry(self) -> None:
         """Ends what only waits for the end of the request."""
@@ -188,7 +185,7 @@ class Stream:
         size = min(len(data), self.window_out, out.window, out.max_frame)
         if size <= 0:
             return False
-        self._more_out -= size
+        self.more_out -= size
         out.window -= size
         out.write(frame_head(DATA, 0, self.id, size))
         out.write(data[:size])
@@ -259,7 +256,7 @@ class Stream:
 def headers_frames(stream: int, block: bytes, flags: int) -> bytes:
     """Of a block that is cut where it is too long for one."""
     if len(block) <= FIRST_MAX_FRAME:
-        return frame(HEADERS, flags | END_HEADERS, stream, block)
+        return frame_head(HEADERS, flags | END_HEADERS, stream, len(block)) + block
     pieces = [block[at : at + FIRST_MAX_FRAME] for at in range(0, len(block), FIRST_MAX_FRAME)]
     first, *others, last = pieces
     frames = [frame(HEADERS, flags, stream, first), *(frame(CONTINUATION, 0, stream, piece) for piece in others)]

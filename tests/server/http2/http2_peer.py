@@ -348,6 +348,12 @@ class Peer:
             await self._writer.wait_closed()
 
 
+def granted(peer: Peer, stream: int) -> int:
+    """How much more the server has allowed."""
+    updates = [frame for frame in peer.heard if isinstance(frame, WindowUpdateFrame) and frame.stream_id == stream]
+    return sum(frame.window_increment for frame in updates)
+
+
 @asynccontextmanager
 async def connected(server: GrpcServer, *, greet: bool = True, **values: int) -> AsyncIterator[Peer]:
     """`values` are settings."""

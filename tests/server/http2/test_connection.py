@@ -24,6 +24,7 @@ from http2_peer import (
     connected,
     data,
     deaf,
+    granted,
     message,
     raw,
     request,
@@ -98,7 +99,6 @@ async def test_the_server_says_its_rules_first() -> None:
         first = await peer.next()
         assert isinstance(first, SettingsFrame)
         assert first.settings == {
-            SettingsFrame.HEADER_TABLE_SIZE: 3072,
             SettingsFrame.MAX_CONCURRENT_STREAMS: 7,
             SettingsFrame.INITIAL_WINDOW_SIZE: OTHER_WINDOW,
             SettingsFrame.MAX_FRAME_SIZE: 20_000,
@@ -350,6 +350,32 @@ async def test_a_window_may_become_negative() -> None:
         assert (await peer.answer(stream)).messages == [b"0123456789"]
 
 
+@pytest.mark.parametrize(("more", "first", "fits"), [(1000, LARGEST_WINDOW - 1000, True), (1000, LARGEST_WINDOW - 999, False)])
+@asynchronous
+async def test_a_first_window_that_makes_one_of_the_others_too_large_ends_the_connection(more: int, first: int, fits: bool) -> None:
+    """RFC 9113, section 6.9.2."""
+    waiting = Waiting()
+    async with serving(**waiting.methods) as server, connected(server) as peer:
+        streams = [peer.call("Hold", b"x") for _ in range(3)]
+        peer.send(window_update(streams[1], more), of_the_peer(initial_window_size=first))
+        if fits:
+            waiting.go.set()
+            assert [(await peer.answer(stream)).messages for stream in streams] == [[b"x"]] * 3
+        else:
+            farewell = await peer.end_of_connection()
+            assert farewell is not None
+            assert farewell.error_code == FLOW_CONTROL_ERROR
+
+
+@asynchronous
+async def test_windows_of_streams_that_are_over_do_not_count() -> None:
+    async with serving() as server, connected(server) as peer:
+        stream = peer.open("Echo")
+        peer.send(window_update(stream, 1 << 20), RstStreamFrame(stream, CANCEL))
+        peer.send(of_the_peer(initial_window_size=LARGEST_WINDOW))
+        assert (await peer.answer(peer.call())).status == 0
+
+
 @asynchronous
 async def test_a_larger_first_window_lets_what_waits_go_on() -> None:
     async with serving() as server, connected(server, initial_window_size=0) as peer:
@@ -464,12 +490,6 @@ async def test_a_method_that_does_not_read_holds_its_caller_back() -> None:
         peer.send(*(data(stream, piece) for piece in pieces[:5]))
         peer.end(stream)
         assert len((await peer.answer(stream)).messages) == 16
-
-
-def granted(peer: Peer, stream: int) -> int:
-    """How much more the server has allowed."""
-    updates = [frame for frame in peer.heard if isinstance(frame, WindowUpdateFrame) and frame.stream_id == stream]
-    return sum(frame.window_increment for frame in updates)
 
 
 async def until_granted(peer: Peer, stream: int, size: int) -> None:
