@@ -6,7 +6,8 @@ from collections.abc import Callable
 # A round goes from the first call that waits until none does. Longer ones are taken for a burst, until they have taken so long in all.
 _ROUND_SECONDS = 0.03
 _BURST_SECONDS = 0.1
-_FEWEST = 16
+# However slow the methods are: who has no more than that under way is not refused.
+_FEWEST = 64
 _GROWTH = 1.25
 
 

@@ -39,7 +39,8 @@ SHUTTING_DOWN = "the server is shutting down"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRules:
     """`max_message_bytes` is for what arrives. A call that finds `max_pending` others that have not even begun, or fewer where that is too
-    much for long, is refused by `busy`, unless it streams. A connection of `max_connection_age` seconds is asked to end, and is ended after `max_connection_age_grace` more."""
+    much for long, is refused by `busy`, unless it streams. A connection of `max_connection_age` seconds is asked to end, and is ended after
+    `max_connection_age_grace` more."""
 
     max_message_bytes: int = 4 << 20
     max_concurrent_rpcs: int | None = None
