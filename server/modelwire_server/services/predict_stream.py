@@ -53,7 +53,7 @@ class PredictStream:
         self._is_new = True
         self._answers = Answers()
         self._tasks: set[asyncio.Task[None]] = set()
-        # What has come in this turn of the event loop, and is begun in the next one.
+        # What has come in the latest turns of the event loop, and is to be begun.
         self._gathered: list[Whole] = []
         self._next_turn: asyncio.Handle | None = None
 
@@ -143,8 +143,15 @@ class PredictStream:
 
     def _gather(self, part: Part) -> None:
         if not self._gathered:
-            self._next_turn = asyncio.get_running_loop().call_soon(self._begin_gathered)
+            self._next_turn = asyncio.get_running_loop().call_soon(self._go_on_gathering, 0)
         self._gathered.append(Whole(part.call, part.content, self._answers.begin(part.size), self._together.alike(part.content)))
+
+    def _go_on_gathering(self, before: int) -> None:
+        """As long as each turn brings more."""
+        if len(self._gathered) > before:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._go_on_gathering, len(self._gathered))
+        else:
+            self._begin_gathered()
 
     def _begin_gathered(self) -> None:
         gathered, self._gathered = self._gathered, []
