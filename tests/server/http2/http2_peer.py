@@ -41,6 +41,7 @@ NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = range(4)
 STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, _, ENHANCE_YOUR_CALM = range(5, 12)
 SERVICE = "test.v1.Test"
 PATIENCE = 10.0
+LARGEST_WINDOW = 2**31 - 1
 
 
 def asynchronous(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
@@ -100,6 +101,37 @@ USUAL = {
 
 def unary(behave: Callable[[bytes, Any], Awaitable[Any]]) -> Any:
     return grpc.unary_unary_rpc_method_handler(behave)
+
+
+class Waiting:
+    """Methods that wait until the test says so. `begun` and `canceled` count their calls."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.begun = self.canceled = 0
+
+    async def wait(self) -> None:
+        self.begun += 1
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.canceled += 1
+            raise
+
+    async def hold(self, message: bytes, context: Any) -> bytes:
+        await self.wait()
+        return message
+
+    async def keep(self, messages: Any, context: Any) -> AsyncIterator[bytes]:
+        """Answers at the beginning, and reads nothing before it is told to."""
+        yield b"begun"
+        await self.wait()
+        async for one in messages:
+            yield one
+
+    @property
+    def methods(self) -> dict[str, Any]:
+        return {"Hold": unary(self.hold), "Keep": grpc.stream_stream_rpc_method_handler(self.keep)}
 
 
 @asynccontextmanager
@@ -341,6 +373,11 @@ class Peer:
         except (asyncio.IncompleteReadError, ConnectionError):
             farewells = [frame for frame in self.heard if isinstance(frame, GoAwayFrame)]
             return farewells[-1] if farewells else None
+
+    async def fault(self) -> int | None:
+        """Why the server ends the connection."""
+        farewell = await self.end_of_connection()
+        return None if farewell is None else farewell.error_code
 
     async def close(self) -> None:
         self._writer.close()
