@@ -283,6 +283,7 @@ class Settings(BaseSettings):
             max_waiting=self.max_waiting_predictions,
             threads=self.predict_threads,
             yields=self.models_yield,
+            cores=max(1, available_cores() // self.workers),
         )
 
     @field_validator("compile")

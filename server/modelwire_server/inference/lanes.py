@@ -54,13 +54,14 @@ Outcome = Predicted | ModelwireError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRules:
     """What holds for each lane. `wait` is in seconds; `threads` is how many calls of one model run at once, and `yields` whether these
-    compute only where nobody else wants the core."""
+    compute only where nobody else wants the core. `cores` are those of one process."""
 
     wait: float = 0.001
     max_rows: int = 1024
     max_waiting: int = 1000
     threads: int = 4
     yields: bool = False
+    cores: int = 1
 
 
 class Lane:

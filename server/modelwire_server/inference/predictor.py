@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from modelwire_runners.frames import Frame
 
-from ..cores import available_cores, roam, stand_back
+from ..cores import roam, stand_back
 from ..deadline import remaining
 from ..errors import Overloaded
 from .asks import Ask, Predicted
@@ -36,7 +36,7 @@ class Predictor:
         sys.setswitchinterval(_TURN_SECONDS)
         threads = _MODELS_WITH_ALL_THREADS * rules.threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict", initializer=stand_back if rules.yields else roam)
-        self._share = CoreShare(available_cores())
+        self._share = CoreShare(rules.cores)
         self._rules = rules
         self._scripts = scripts
         self._in_scripts = 0
