@@ -8,14 +8,15 @@ _ROUND_SECONDS = 0.03
 _BURST_SECONDS = 0.1
 # However slow the methods are: who has no more than that under way is not refused.
 _FEWEST = 64
-_GROWTH = 1.25
+_LESS, _MORE = 0.75, 1.25
 
 
 class Admission:
-    """Up to `most`; where one round after the other is too long, as many as begin in one of the right length.
+    """Up to `most`; fewer and fewer where one round after the other is too long, and most of its callers have as many calls under way as
+    they may.
 
-    Callers may have so many calls under way that not `most` of them come in a round, and yet more than can be answered: what they may not
-    send before they have heard of others grows old with them, where nobody sees it.
+    These have more to ask: what they may not send before they have heard of others grows old with them, where nobody sees it. So as many
+    are refused as it takes to read all that they have. Who has fewer under way waits for answers, and not for leave to ask.
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,10 +25,14 @@ class Admission:
         self.waiting = 0
         # Calls that were let in and have not all arrived, of late: since when, and in which such time.
         self._arriving, self._since, self._time = 0, 0.0, 0
-        # Of the round: when it began, and how many calls it has.
-        self._began, self._calls = 0.0, 0
+        # Of the round: when it began, how many calls it has, and how many came from callers who may have no more.
+        self._began, self._calls, self._crowd = 0.0, 0, 0
         # When a round was last too long, or took all that it could, and what those took that were too long.
         self._pressed, self._long = 0.0, 0.0
+
+    def crowded(self, calls: int) -> None:
+        """So many calls came, or were refused, from a caller who may have no more under way."""
+        self._crowd += calls
 
     @property
     def has_room(self) -> bool:
@@ -63,17 +68,17 @@ class Admission:
             self._end_round(self._clock())
 
     def _begin_round(self, now: float) -> None:
-        self._began, self._calls = now, 0
+        self._began, self._calls, self._crowd = now, 0, 0
         if now - self._pressed > _BURST_SECONDS:
             self.limit, self._long = self._most, 0.0
 
     def _end_round(self, now: float) -> None:
         took = now - self._began
-        if took > _ROUND_SECONDS:
+        if took > _ROUND_SECONDS and 2 * self._crowd > self._calls:
             if self._long > _BURST_SECONDS:
-                self.limit = min(self._most, max(_FEWEST, int(self._calls * _ROUND_SECONDS / took)))
+                self.limit = min(self._most, max(_FEWEST, int(self._calls * _LESS)))
             self._pressed = now
             self._long += took
         elif self._calls >= self.limit:
             self._pressed = now
-            self.limit = min(self._most, int(self.limit * _GROWTH))
+            self.limit = min(self._most, int(self.limit * _MORE))

@@ -37,7 +37,7 @@ from .keepalive import Keepalive
 from .outgoing import Outgoing
 from .rules import ConnectionRules
 from .stream_limit import StreamLimit
-from .stream_table import Refuse, StreamTable
+from .stream_table import Gate, StreamTable
 from .streams import Receiver, Stream
 from .timers import Timers
 
@@ -56,19 +56,19 @@ _HANG_UP_SECONDS = 1.0
 
 
 class Connection(asyncio.Protocol):
-    """`accept` takes streams up, but for those that `refuse` has an answer to; `on_end` is told when the connection is gone."""
+    """`accept` takes streams up, but for those that `gate` keeps out; `on_end` is told when the connection is gone."""
 
     def __init__(
         self,
         rules: ConnectionRules,
         accept: Accept,
-        refuse: Refuse,
+        gate: Gate,
         on_begin: Callable[["Connection"], None],
         on_end: Callable[["Connection"], None],
         timers: Timers,
     ) -> None:
         self._rules = rules
-        self._accept, self._refuse = accept, refuse
+        self._accept, self._gate = accept, gate
         self._on_begin, self._on_end = on_begin, on_end
         self._loop = asyncio.get_running_loop()
         self._timers = timers
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._out = Outgoing(transport, self._keepalive)
-        self._streams = StreamTable(self._rules, self._limit, self, self._refuse, self._out, self._timers)
+        self._streams = StreamTable(self._rules, self._limit, self, self._gate, self._out, self._timers)
         self.peer = _peer(transport.get_extra_info("peername"))
         self._keepalive.start()
         self._on_begin(self)
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
     def _takes_all(self) -> bool:
         """Whether all that has arrived is read, and there is no more than one turn is for."""
         streams, reader = self._streams, self._reader
-        streams.taken_up = 0
+        streams.begin_turn()
         while streams.taken_up < _MOST_AT_ONCE:
             try:
                 if (request := reader.whole_request()) is not None:
@@ -156,10 +156,11 @@ class Connection(asyncio.Protocol):
                 elif (frame := reader.next()) is not None:
                     self._take(frame)
                 else:
-                    return True
+                    break
             except StreamFault as fault:
                 streams.reset(fault.stream, fault.code)
-        return False
+        streams.end_turn()
+        return streams.taken_up < _MOST_AT_ONCE
 
     def _hang_up(self, *, is_http1: bool) -> None:
         """Closed at once, what is still to come would have the kernel take back what was said."""

@@ -135,7 +135,7 @@ class GrpcServer:
             task.add_done_callback(self._accepting.discard)
 
     def _connection(self) -> Connection:
-        return Connection(self._rules.connection, self._accept, self._refusal, self._begun, self._ended, self.timers)
+        return Connection(self._rules.connection, self._accept, self, self._begun, self._ended, self.timers)
 
     def _begun(self, connection: Connection) -> None:
         loop, rules = asyncio.get_running_loop(), self._rules
@@ -165,7 +165,10 @@ class GrpcServer:
 
     # Calls
 
-    def _refusal(self, headers: Headers) -> bytes | None:
+    def crowded(self, requests: int) -> None:
+        self.admission.crowded(requests)
+
+    def refusal(self, headers: Headers) -> bytes | None:
         """Looked at before anything else, so that refusing takes little of the time that there is too little of."""
         if self.admission.has_room:
             return None

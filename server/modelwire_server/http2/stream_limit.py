@@ -1,5 +1,8 @@
 """How many streams a peer may have open at a time."""
 
+# Of what it may have open.
+_NEAR = 0.9
+
 
 class StreamLimit:
     """`most` at first, for streams that are answered and done with; as many as stay open may come on top of that, up to `most_open`."""
@@ -14,6 +17,10 @@ class StreamLimit:
     def has_room(self, open_streams: int) -> bool:
         # Methods whose streams were given up need a moment to end.
         return open_streams < self.announced and self.running < 2 * self.announced
+
+    def is_near(self, open_streams: int) -> bool:
+        """Whether the peer has as many streams open as it may; answers may be on their way."""
+        return open_streams >= _NEAR * self.announced
 
     def begins(self, *, stays: bool) -> bool:
         """A method runs for the peer. What it keeps open is not to keep it from asking anything else; returns whether it is to be told."""

@@ -1,7 +1,7 @@
 """The streams of one connection: which there are, which may be opened, and what frames mean for them."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Protocol
 
@@ -28,9 +28,6 @@ from .stream_limit import StreamLimit
 from .streams import PATIENCE_SECONDS, Receiver, Stream, headers_frames
 from .timers import Timers
 
-# The whole answer, as a header block, to a request that is not taken up; None for those that are.
-Refuse = Callable[[Headers], bytes | None]
-
 _MOST_GIVEN_UP = 256
 _LINGER_SECONDS = 1.0
 
@@ -45,16 +42,26 @@ class Opener(Protocol):
         """There are no more streams."""
 
 
+class Gate(Protocol):
+    """Whoever keeps requests out."""
+
+    def refusal(self, headers: Headers) -> bytes | None:
+        """The whole answer, as a header block, to a request that is not taken up; None for those that are. Asked of each, so it has to be
+        quick."""
+
+    def crowded(self, requests: int) -> None:
+        """So many came in one turn from a peer that has as many streams open as it may."""
+
+
 class StreamTable:
     """`last` is the last stream that was opened, `last_allowed` the last that may be."""
 
     def __init__(
-        self, rules: ConnectionRules, limit: StreamLimit, opener: Opener, refuse: Refuse, out: Outgoing, timers: Timers
+        self, rules: ConnectionRules, limit: StreamLimit, opener: Opener, gate: Gate, out: Outgoing, timers: Timers
     ) -> None:
-        """`refuse` is asked of each request, so it has to be quick."""
         self._rules, self._limit = rules, limit
         self._opener: Opener | None = opener
-        self._refuse = refuse
+        self._gate = gate
         self._out = out
         self._decoder = HeaderDecoder(rules.max_header_bytes)
         self._window = ReceiveWindow(rules.window)
@@ -69,8 +76,8 @@ class StreamTable:
         self._given_up: deque[int] = deque(maxlen=_MOST_GIVEN_UP)
         self.timers = timers
         self.last, self.last_allowed = 0, STREAM_BITS
-        # Streams that were taken up, or refused, in this turn.
-        self.taken_up = 0
+        # Streams that were taken up, or refused, in this turn, and those of them that were refused at once.
+        self.taken_up = self._refused_at_once = 0
         # Whether the peer is asked to connect anew.
         self.is_leaving = False
 
@@ -80,6 +87,14 @@ class StreamTable:
     def __iter__(self) -> Iterator[Stream]:
         return iter(self._streams.values())
 
+    def begin_turn(self) -> None:
+        self.taken_up = self._refused_at_once = 0
+
+    def end_turn(self) -> None:
+        """The peer has not heard yet of those that were refused in this turn."""
+        if self.taken_up and self._limit.is_near(len(self) + self._refused_at_once):
+            self._gate.crowded(self.taken_up)
+
     # Headers
 
     def on_request(self, number: int, block: bytes, content: memoryview) -> None:
@@ -88,7 +103,8 @@ class StreamTable:
         if self._block is not None:
             self.check_between_blocks(None)
         headers = self._decoder.decode(block)
-        refusal = self._refuse(headers) if headers is not None and self.last < number <= self.last_allowed and number & 1 else None
+        is_new = self.last < number <= self.last_allowed and number & 1
+        refusal = self._gate.refusal(headers) if headers is not None and is_new else None
         if more := self._window.take(len(content)):
             self._out.put(window_update(0, more))
         if refusal is None:
@@ -96,6 +112,7 @@ class StreamTable:
             return
         self.last = number
         self.taken_up += 1
+        self._refused_at_once += 1
         self._out.write(headers_frames(number, refusal, END_STREAM))
 
     def on_headers(self, flags: int, number: int, payload: bytes) -> None:
@@ -141,7 +158,7 @@ class StreamTable:
             raise StreamFault(number, Code.ENHANCE_YOUR_CALM, f"headers of more than {self._rules.max_header_bytes} bytes")
         assert self._opener is not None
         self.taken_up += 1
-        if (refusal := self._refuse(headers)) is not None:
+        if (refusal := self._gate.refusal(headers)) is not None:
             self._refuse_at_end(number, refusal)
             if flags & END_STREAM:
                 self._tell_refused(number)
