@@ -43,7 +43,7 @@ class Pair:
 
 @contextmanager
 def two_servers(storage: StorageUrls, folder: Path) -> Iterator[Pair]:
-    options = {"max_jobs": 1, "lease_seconds": 1, "drain_seconds": 1, **vars(storage)}
+    options = {"max_jobs": 1, "lease_seconds": 2, "drain_seconds": 1, **vars(storage)}
     servers = [ServerProcess(*TARGETS, data_dir=folder / name, **options) for name in ("first", "second")]
     with ExitStack() as stack:
         for server in servers:

@@ -166,10 +166,12 @@ def pid_of(client: Client, model: Model) -> int:
 
 class Load:
     """Predicts again and again, over `connections` connections with `width` calls each, until the block ends. As in every client of gRPC's
-    nothing is tried again but what a server has refused unseen, because it closed the connection in that moment."""
+    nothing is tried again but what a server has refused unseen, because it closed the connection in that moment. With `waits` calls wait
+    for a connection where there is none, instead of failing at once, over and over."""
 
-    def __init__(self, server: ServerProcess, model: Model, connections: int = 6, width: int = 2) -> None:
+    def __init__(self, server: ServerProcess, model: Model, connections: int = 6, width: int = 2, *, waits: bool = False) -> None:
         self._server, self._model, self._connections, self._width = server, model, connections, width
+        self._waits = waits
         self._over = threading.Event()
         self.editions: Counter[int] = Counter()
         self.failures: list[grpc.RpcError] = []
@@ -206,7 +208,7 @@ class Load:
         request = predict_service_pb2.PredictRequest(model=self._model.id, future=frame_pb2.Frame(arrow=ROW))
         while not self._over.is_set():
             try:
-                answer = stub.Predict(request, timeout=30).predictions.arrow
+                answer = stub.Predict(request, timeout=30, wait_for_ready=self._waits).predictions.arrow
                 self.editions[pa.ipc.open_stream(answer).read_all()["edition"][0].as_py()] += 1
             except grpc.RpcError as error:
                 self.failures.append(error)
@@ -341,7 +343,7 @@ def test_health_and_logs(server: ServerProcess) -> None:
 def test_a_worker_that_is_killed_under_load_fails_only_its_own_calls(own: ServerProcess) -> None:
     with Client(own.target) as client:
         model = trained(client)
-    with Load(own, model) as load:
+    with Load(own, model, waits=True) as load:
         victim = serving_pids(own)["1"]
         os.kill(victim, signal.SIGKILL)
         killed_at = time.monotonic()

@@ -189,7 +189,7 @@ def test_leaving_cancels_the_job_if_asked(run: Any, how: str, asked: bool) -> No
     async def scenario(edge: Any) -> None:
         job_id = await submit(edge)
         request = pb.WatchJobRequest(job_id=job_id, cancel_on_disconnect=asked)
-        call = edge.jobs.WatchJob(request, timeout=0.2 if how == "deadline" else None)
+        call = edge.jobs.WatchJob(request, timeout=2 if how == "deadline" else None)
         await call.read()
         if how == "cancel":
             call.cancel()
