@@ -96,9 +96,9 @@ class Call(CallContext):
 
     # What arrives
 
-    def receive(self, piece: memoryview) -> None:
+    def receive(self, pieces: Sequence[memoryview]) -> None:
         try:
-            for message in self._reader.read(piece):
+            for message in self._reader.read(pieces):
                 self._messages.append(message)
                 self._queued += message.size
         except BadMessage as bad:
@@ -318,7 +318,7 @@ class WrongRequest:
         self._head = NO_TABLE + encode([(":status", str(status)), ("content-type", "text/plain; charset=utf-8")])
         self._text = text.encode() + b"\n"
 
-    def receive(self, piece: memoryview) -> None:
+    def receive(self, pieces: Sequence[memoryview]) -> None:
         self._stream.grant(0)
 
     def ended(self) -> None:

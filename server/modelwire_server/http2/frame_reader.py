@@ -1,6 +1,7 @@
 """Frames out of what a socket gives."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .frames import (
@@ -36,7 +37,10 @@ class NotHttp2(ConnectionFault):
 
 class Frame(NamedTuple):
     """A frame, or a piece of one of DATA: these are handed on as they arrive, with the length of the whole. `begins` and `ends` are
-    whether the piece is the first and the last."""
+    whether the piece is the first and the last.
+
+    With a whole frame of DATA come those of the same stream that follow: `more` is their payloads, `length` and `flags` count them in,
+    and `ends` is said of the last."""
 
     kind: int
     flags: int
@@ -45,6 +49,7 @@ class Frame(NamedTuple):
     payload: memoryview
     begins: bool = True
     ends: bool = True
+    more: Sequence[memoryview] = ()
 
 
 # A request that is there as a whole: its stream, its header block and its content.
@@ -108,7 +113,8 @@ class FrameReader:
         self._check(length, kind, flags)
         if (kind == DATA and not flags & PADDED) or kind > CONTINUATION:
             self._at += HEAD_SIZE
-            return self._piece(kind, flags, stream, length, length)
+            piece = self._piece(kind, flags, stream, length, length)
+            return self._with_more(piece) if piece is not None and piece.ends and kind == DATA else piece
         if have < length:
             return None
         begin = self._at + HEAD_SIZE
@@ -136,6 +142,27 @@ class FrameReader:
         left -= len(payload)
         self._open = (kind, flags, stream, length, left) if left else None
         return Frame(kind, flags, stream, length, payload, begins, not left)
+
+    def _with_more(self, first: Frame) -> Frame:
+        """With the frames behind it, which are many where a message is large: each by itself takes longer than it takes to copy."""
+        data, view, have = self._data, self._view, len(self._data)
+        at, flags, stream, length = self._at, first.flags, first.stream, first.length
+        size = left = 0
+        more: list[memoryview] = []
+        while not (left or flags & END_STREAM) and at + HEAD_SIZE <= have:
+            word, next_flags, number = unpack_head(data, at)
+            size = word >> 8
+            if word & 0xFF != DATA or next_flags & PADDED or number & STREAM_BITS != stream or size > self._max_frame:
+                break
+            begin = at + HEAD_SIZE
+            at = min(begin + size, have)
+            left = begin + size - at
+            more.append(view[begin:at])
+            length += size
+            flags = next_flags
+        self._at = at
+        self._open = (DATA, flags, stream, size, left) if left else None
+        return Frame(DATA, flags, stream, length, first.payload, True, not left, more)
 
     def _check(self, length: int, kind: int, flags: int) -> None:
         if length > (self._largest_block if DATA < kind <= CONTINUATION else self._max_frame):

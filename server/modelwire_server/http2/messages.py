@@ -1,13 +1,15 @@
 """Messages of gRPC in the content of a stream: each behind a byte that says whether it is compressed, and its length in four."""
 
 import zlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 
 PREFIX_SIZE = 5
 # What a message takes beside its content.
 _OVERHEAD = 64
 _SMALL_PIECE = 4 << 10
+# Memory of the C library begins at an address that this divides.
+_ALIGNMENT = 16
 ENCODINGS = ("identity", "deflate", "gzip")
 # For zlib: what of the formats it reads.
 _WINDOW_BITS = {"deflate": zlib.MAX_WBITS, "gzip": zlib.MAX_WBITS | 16}
@@ -24,7 +26,7 @@ class BadMessage(Exception):
 class Message(NamedTuple):
     """A message as it came. `size` is what it takes while it waits."""
 
-    content: bytes
+    content: bytes | bytearray
     is_compressed: bool
 
     @property
@@ -40,29 +42,31 @@ class MessageReader:
     def __init__(self, max_bytes: int, encoding: str) -> None:
         self._max_bytes = max_bytes
         self._encoding = encoding
-        self._pieces: list[bytearray] = []
+        self._pieces: list[bytearray | memoryview] = []
         # Of the message that comes, with its prefix; None as long as that is not all there.
         self._length: int | None = None
         self.held = 0
 
-    def read(self, piece: memoryview) -> Iterator[Message]:
-        """The messages that are complete with this. Raises BadMessage."""
-        at, end = 0, len(piece)
-        while at < end:
-            if not self.held and end - at >= PREFIX_SIZE:
-                length = self._checked(piece[at : at + PREFIX_SIZE])
-                if end - at >= length:
-                    yield Message(bytes(piece[at + PREFIX_SIZE : at + length]), bool(piece[at]))
-                    at += length
-                    continue
-                self._length = length
-            at += self._keep(piece[at : at + (self._length or PREFIX_SIZE) - self.held])
-            if self._length is None and self.held == PREFIX_SIZE:
-                self._length = self._checked(self._pieces[0])
-            if self.held == self._length:
-                yield self._whole()
+    def read(self, pieces: Sequence[memoryview]) -> Iterator[Message]:
+        """The messages that are complete with these. Raises BadMessage."""
+        are_most = _are_most(pieces)
+        for piece in pieces:
+            at, end = 0, len(piece)
+            while at < end:
+                if not self.held and end - at >= PREFIX_SIZE:
+                    length = self._checked(piece[at : at + PREFIX_SIZE])
+                    if end - at >= length:
+                        yield Message(bytes(piece[at + PREFIX_SIZE : at + length]), bool(piece[at]))
+                        at += length
+                        continue
+                    self._length = length
+                at += self._keep(piece[at : at + (self._length or PREFIX_SIZE) - self.held], as_it_is=are_most)
+                if self._length is None and self.held == PREFIX_SIZE:
+                    self._length = self._checked(self._pieces[0])
+                if self.held == self._length:
+                    yield self._whole()
 
-    def unpacked(self, message: Message) -> bytes:
+    def unpacked(self, message: Message) -> bytes | bytearray:
         """The message as it was meant. Raises BadMessage."""
         if not message.is_compressed:
             return message.content
@@ -88,26 +92,36 @@ class MessageReader:
             raise self._too_large(length)
         return PREFIX_SIZE + length
 
-    def _keep(self, piece: memoryview) -> int:
+    def _keep(self, piece: memoryview, *, as_it_is: bool) -> int:
         """Small pieces together: each by itself would take many times its size."""
-        if self._pieces and len(self._pieces[-1]) < _SMALL_PIECE:
-            self._pieces[-1] += piece
+        if as_it_is and self._length is not None:
+            self._pieces.append(piece)
+        elif self._pieces and isinstance(last := self._pieces[-1], bytearray) and len(last) < _SMALL_PIECE:
+            last += piece
         else:
             self._pieces.append(bytearray(piece))
         self.held += len(piece)
         return len(piece)
 
     def _whole(self) -> Message:
+        """The message, in memory that ends where numbers may: where a record batch is the last of it, its numbers can be used in place."""
         is_compressed = bool(self._pieces[0][0])
-        # The first piece has the whole prefix, as what comes after a small one is added to it.
-        del self._pieces[0][:PREFIX_SIZE]
-        content = b"".join(self._pieces)
+        before = -self.held % _ALIGNMENT
+        content = bytearray().join([bytes(before), *self._pieces])
+        # Nothing is moved by that, unless it is very small. The first piece has the whole prefix: what comes after a small one is added
+        # to it.
+        del content[: before + PREFIX_SIZE]
         self._pieces, self._length, self.held = [], None, 0
         return Message(content, is_compressed)
 
     def _too_large(self, length: int) -> BadMessage:
         # In the words of gRPC, by which clients may know it.
         return BadMessage(f"Received message larger than max ({length} vs. {self._max_bytes})", is_too_large=True)
+
+
+def _are_most(pieces: Sequence[memoryview]) -> bool:
+    """Whether these are at least half of what was received at once, all of which they keep in memory."""
+    return 2 * sum(map(len, pieces)) >= len(cast("bytes", pieces[0].obj))
 
 
 def prefixed(message: bytes) -> bytes:

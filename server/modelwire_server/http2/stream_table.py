@@ -135,7 +135,7 @@ class StreamTable:
     def _take_up(self, number: int, headers: Headers | None, content: memoryview) -> None:
         self._open(number, 0, headers)
         if (stream := self._whose(number, len(content))) is not None:
-            stream.receive(content)
+            stream.receive((content,))
             stream.end_in()
 
     def _end_block(self) -> None:
@@ -201,8 +201,8 @@ class StreamTable:
                 self._tell_refused(frame.stream)
             return
         payload = without_padding(frame.payload, frame.flags)
-        if payload:
-            stream.receive(payload)
+        if payload or frame.more:
+            stream.receive((payload, *frame.more))
         if frame.ends:
             self._receiving = None
             if frame.flags & END_STREAM:

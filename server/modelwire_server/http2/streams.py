@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from .frames import (
@@ -27,7 +28,8 @@ PATIENCE_SECONDS = 0.1
 class Receiver(Protocol):
     """Takes what arrives on a stream."""
 
-    def receive(self, piece: memoryview) -> None: ...
+    def receive(self, pieces: Sequence[memoryview]) -> None:
+        """One or more, which belong one after the other."""
 
     def ended(self) -> None:
         """Nothing more comes."""
@@ -104,11 +106,11 @@ class Stream:
 
     # What arrives
 
-    def receive(self, piece: memoryview) -> None:
+    def receive(self, pieces: Sequence[memoryview]) -> None:
         if self.left_in is not None:
-            self.left_in -= len(piece)
+            self.left_in -= sum(map(len, pieces))
         if self.receiver is not None:
-            self.receiver.receive(piece)
+            self.receiver.receive(pieces)
 
     def end_in(self) -> None:
         """Raises StreamFault."""

@@ -3,9 +3,11 @@
 import gzip
 import itertools
 import struct
+import sys
 import tracemalloc
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ def written(messages: list[tuple[bytes, bool]], encoding: str) -> bytes:
 
 
 def read(reader: MessageReader, *pieces: bytes) -> list[bytes]:
-    return [reader.unpacked(message) for piece in pieces for message in reader.read(memoryview(piece))]
+    return [reader.unpacked(message) for piece in pieces for message in reader.read((memoryview(piece),))]
 
 
 def refusal(reader: MessageReader, data: bytes) -> BadMessage:
@@ -56,6 +58,39 @@ def test_what_is_held_are_the_bytes_of_the_message_that_is_not_complete(data: st
     complete = read(reader, whole[:end])
     assert reader.held == end - sum(map(len, map(prefixed, complete)))
     assert complete + read(reader, whole[end:]) == messages
+
+
+@settings(deadline=None)
+@given(st.data(), st.lists(st.binary(max_size=300), min_size=1, max_size=8))
+def test_pieces_that_were_received_at_once_are_read_as_one(data: st.DataObject, messages: list[bytes]) -> None:
+    whole = memoryview(b"".join(map(prefixed, messages)))
+    cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=12))), len(whole)]
+    pieces = [whole[begin:end] for begin, end in itertools.pairwise(cuts)]
+    reader = MessageReader(LIMIT, "identity")
+    assert [message.content for message in reader.read(pieces)] == messages
+
+
+@settings(deadline=None)
+@given(st.integers(64, 5000), st.data())
+def test_a_message_in_pieces_ends_where_numbers_may(size: int, data: st.DataObject) -> None:
+    content = bytes(range(256)) * 20
+    whole = prefixed(content[:size])
+    cut = data.draw(st.integers(1, len(whole) - 1))
+    reader = MessageReader(size, "identity")
+    assert not list(reader.read((memoryview(whole[:cut]),)))
+    (message,) = reader.read((memoryview(whole[cut:]),))
+    assert message.content == content[:size]
+    assert (np.frombuffer(message.content, "u1").ctypes.data + size) % 16 == 0
+
+
+@pytest.mark.parametrize("times", [1, 8])
+def test_a_small_piece_does_not_keep_what_came_with_it(times: int) -> None:
+    received = prefixed(bytes(1000)) * 100
+    reader = MessageReader(LIMIT, "identity")
+    before = sys.getrefcount(received)
+    assert not list(reader.read([memoryview(received)[place : place + 100] for place in range(0, 100 * times, 100)]))
+    assert reader.held == 100 * times
+    assert sys.getrefcount(received) == before
 
 
 def test_byte_by_byte() -> None:
