@@ -7,13 +7,14 @@ from .flight import Flight
 from .kserve import KServe
 from .mlflow import MLflow
 from .mlserver import MLServer, MLServerBatching, MLServerParallel
-from .modelwire import Modelwire, ModelwireWorkers
+from .modelwire import Modelwire, ModelwireUncompiled, ModelwireWorkers
 from .ray import RayServe, RayServeDefault
 
 ALL: list[Peer] = [
     NativeEcho(),
     Echo(),
     Modelwire(),
+    ModelwireUncompiled(),
     ModelwireWorkers(),
     MLServer(),
     MLServerBatching(),

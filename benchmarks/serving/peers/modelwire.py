@@ -86,6 +86,19 @@ class ModelwireWorkers(Modelwire):
     forms = ()
 
 
+class ModelwireUncompiled(Modelwire):
+    """Without ONNX Runtime in memory, which is there where a model has a compiled form, whoever predicts."""
+
+    name = "modelwire, compile=off"
+    settings = "one process, models as they were trained only"
+    forms = ("record batches of 1.25 MiB on a stream",)
+    calls = Peer.calls
+    streams = Peer.streams
+
+    def variables(self, place: Place) -> Mapping[str, str]:
+        return {**super().variables(place), "MODELWIRE_COMPILE": "off"}
+
+
 def train(place: Place, runner: str = "sample") -> str:
     """The id of a model that was trained on the sample."""
     rows, target = sample.training(place.columns)

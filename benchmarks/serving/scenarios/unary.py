@@ -20,7 +20,8 @@ WORKERS = ", 2 workers"
 
 def unary(plan: Plan) -> Section:
     question = one_row_each()
-    turns = [Turn(peer.name, peer, lambda place, peer=peer: peer.calls(place, question)) for peer in plan.peers]  # type: ignore[misc]
+    peers = [peer for peer in plan.peers if type(peer).calls is not Peer.calls]
+    turns = [Turn(peer.name, peer, lambda place, peer=peer: peer.calls(place, question)) for peer in peers]  # type: ignore[misc]
     results = rounds(turns, question.columns, plan.rounds, lambda running: _turn(running, plan))
     return Section(
         name="unary",
@@ -31,7 +32,7 @@ def unary(plan: Plan) -> Section:
             "anew for each round. All answers, those under load included, are held against the model's."
         ),
         tables=[_rates(results), _latencies(results), _beside_the_best(results)],
-        notes=notes(plan.peers, results),
+        notes=notes(peers, results),
         busy=results.busy_at_start,
     )
 
