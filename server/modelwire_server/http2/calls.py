@@ -270,8 +270,9 @@ class Call(CallContext):
     async def _run(self, behaviour: Any, decode: Any, request: Any) -> None:
         self._begins()
         try:
-            answer = await behaviour(decode(request) if decode and request is not None else request, self)
-            del request
+            arriving = behaviour(decode(request) if decode and request is not None else request, self)
+            del request  # it may be large, and decoded meanwhile
+            answer = await arriving
             self._finish(None if self._handler.response_streaming or self._number else self._encoded(answer))
         except grpc.aio.AbortError:
             self._finish()

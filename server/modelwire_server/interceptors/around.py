@@ -57,7 +57,7 @@ class AroundCalls:
             act = around(method, act)
         act = _forgetting(act)
         make = getattr(grpc, f"{shape}_rpc_method_handler")
-        return make(act, None if decode else handler.request_deserializer, handler.response_serializer)
+        return make(act, Undecoded if decode else handler.request_deserializer, handler.response_serializer)
 
 
 class Surrounded:
@@ -89,6 +89,19 @@ class _Details(grpc.HandlerCallDetails):
         self.invocation_metadata = ()
 
 
+class Undecoded:
+    """A message as it came. Whoever decodes it takes it: all who hand it on would keep its bytes in memory beside what they say."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def take(self) -> bytes:
+        content, self._content = self._content, b""
+        return content
+
+
 def _word(streaming: bool) -> str:
     return "stream" if streaming else "unary"
 
@@ -100,8 +113,8 @@ def _act(behaviour: Behaviour, decode: Callable[[bytes], Any] | None, *, streams
         return act
     decoded = decode
 
-    async def decoding(request: Any, context: Context) -> Any:
-        return await act(decoded(request), context)
+    async def decoding(request: Undecoded, context: Context) -> Any:
+        return await act(decoded(request.take()), context)
 
     return decoding
 

@@ -56,13 +56,15 @@ class PredictServicer(PredictServiceServicer):
         self._together = Together(prediction=prediction, reader=reader, metrics=metrics, max_rows=max_batch_rows)
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
-        answer = await self.answer(request, cast("WhenSent", context.add_done_callback))
+        answering = self.answer(request, cast("WhenSent", context.add_done_callback))
+        del request  # which has the frame once more
+        answer = await answering
         context.set_trailing_metadata((*(context.trailing_metadata() or ()), *told_in_trailer(answer)))
         return answer
 
     async def answer(self, request: pb.PredictRequest, when_sent: WhenSent | None = None) -> pb.PredictResponse:
-        """One prediction in one message. `when_sent` is as in PredictOrder."""
-        began = time.perf_counter()
+        """One prediction in one message, which is let go of as soon as it is read. `when_sent` is as in PredictOrder."""
+        began, form = time.perf_counter(), form_of(request.form, request.future)
         order = PredictOrder(
             model=model_of(request),
             future=await self._reader.frame(request, "future"),
@@ -73,9 +75,10 @@ class PredictServicer(PredictServiceServicer):
             engine=request.engine,
             when_sent=when_sent,
         )
+        del request
         predicted = await self._prediction.predict(order)
         response = pb.PredictResponse(
-            predictions=frame_of(predicted.answer, form_of(request.form, request.future)),
+            predictions=frame_of(predicted.answer, form),
             model_id=predicted.model_id,
             engine=predicted.engine,
             model_version=predicted.version,

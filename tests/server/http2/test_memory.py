@@ -114,6 +114,29 @@ async def test_no_message_is_kept_when_its_call_is_over() -> None:
 
 
 @asynchronous
+async def test_a_message_is_not_kept_beside_what_it_says() -> None:
+    """As long as the method runs, a large one would be there twice."""
+    size, held = 1 << 20, []
+
+    async def weigh(length: int, context: Any) -> bytes:
+        held.append(tracemalloc.get_traced_memory()[0])
+        return str(length).encode()
+
+    weighing = grpc.unary_unary_rpc_method_handler(weigh, request_deserializer=len)
+    async with serving(Weigh=weighing) as server, connected(server) as peer:
+        await peer.answer(peer.call("Weigh"))
+        tracemalloc.start()
+        try:
+            whole = message(bytes(size))
+            stream = peer.open("Weigh", *(whole[at : at + 16_384] for at in range(0, len(whole), 16_384)), end=True)
+            del whole
+            assert (await peer.answer(stream)).messages == [str(size).encode()]
+        finally:
+            tracemalloc.stop()
+    assert held[-1] < size // 2
+
+
+@asynchronous
 async def test_compressed_messages_that_wait_take_no_more_than_they_were_sent_with() -> None:
     """Else a window of small bombs fills the memory, while no message by itself is too large."""
     begun = asyncio.Event()
