@@ -1,3 +1,4 @@
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from modelwire import Client
 sys.path.insert(0, str(Path(__file__).parent))
 
 from serving import EXAMPLES, RUNNERS, ServerProcess
+from several_workers import workers
 from storages import new_storage, on_every_storage
 
 BEHAVIOURS = [f"{RUNNERS / 'behaviours.py'}:{name}" for name in ("runner", "lasting", "persistent", "single", "demanding")]
@@ -49,3 +51,18 @@ def own_server(storage_kind: str, request: pytest.FixtureRequest, tmp_path: Path
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server for a test that harms it."""
+    with workers(tmp_path / "data", max_connection_age=1, worker_timeout=2, drain_seconds=5) as server:
+        yield server
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """Keeps jobs at work until somebody writes to it."""
+    path = tmp_path / "gate"
+    os.mkfifo(path)
+    return path

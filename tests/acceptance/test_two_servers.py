@@ -1,6 +1,5 @@
 """Servers that share a database and content act as one, whichever of them is asked, and when one of them is gone."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -68,14 +67,6 @@ def own_pair(postgres_url: str, tmp_path: Path) -> Iterator[Pair]:
     """Servers for a test that ends one of them."""
     with two_servers(StorageUrls(postgres_url, str(tmp_path / "content")), tmp_path) as both:
         yield both
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """Keeps jobs at work until somebody writes to it."""
-    path = tmp_path / "gate"
-    os.mkfifo(path)
-    return path
 
 
 def submit(client: Client, *, runner: str = "behaviours", priority: int = 0, **config: object) -> Job:
