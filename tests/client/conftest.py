@@ -23,6 +23,9 @@ from modelwire.v1 import (
     train_service_pb2_grpc,
 )
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+
 REGISTER: dict[type, Callable[[Any, grpc.Server], None]] = {
     artifact_service_pb2_grpc.ArtifactServiceServicer: artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server,
     config_service_pb2_grpc.ConfigServiceServicer: config_service_pb2_grpc.add_ConfigServiceServicer_to_server,
