@@ -94,7 +94,7 @@ class MessageReader:
 
     def _keep(self, piece: memoryview, *, as_it_is: bool) -> int:
         """Small pieces together: each by itself would take many times its size."""
-        if as_it_is and self._length is not None:
+        if as_it_is and self._length is not None and len(piece) >= _SMALL_PIECE:
             self._pieces.append(piece)
         elif self._pieces and isinstance(last := self._pieces[-1], bytearray) and len(last) < _SMALL_PIECE:
             last += piece

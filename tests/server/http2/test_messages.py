@@ -93,6 +93,22 @@ def test_a_small_piece_does_not_keep_what_came_with_it(times: int) -> None:
     assert sys.getrefcount(received) == before
 
 
+@pytest.mark.parametrize("size", [1, 16, 300, 5000])
+def test_what_is_held_takes_no_more_than_a_few_times_its_size(size: int) -> None:
+    """A stranger may cut a message into whatever frames."""
+    count = (1 << 18) // size
+    received = prefixed(bytes(1 << 20))[: count * size]
+    reader = MessageReader(2 << 20, "identity")
+    tracemalloc.start()
+    try:
+        assert not list(reader.read([memoryview(received)[at : at + size] for at in range(0, len(received), size)]))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert reader.held == len(received)
+    assert held < 2 * len(received)
+
+
 def test_byte_by_byte() -> None:
     whole = written([(b"one", True), (b"", False), (b"", True), (b"four" * 100, False)], "gzip")
     pieces = [bytes([byte]) for byte in whole]
