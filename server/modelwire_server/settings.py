@@ -94,7 +94,8 @@ class Settings(BaseSettings):
     )
     predict_threads: Count = Field(
         default_factory=available_cores,
-        description="So many calls of one model that takes longer than a millisecond run at once. The number of cores by default.",
+        description="So many calls of one model that takes longer than two milliseconds run at once. The number of cores by "
+        "default.",
     )
     batch_wait: float = Field(
         0.001,
@@ -111,8 +112,8 @@ class Settings(BaseSettings):
     )
     pin_workers: bool = Field(
         True,
-        description="Where there are as many workers as cores, each answers calls on a core of its own; models that take longer than a "
-        "millisecond compute on any.",
+        description="Where there are as many workers as cores, each answers calls on a core of its own; models that take longer than "
+        "two milliseconds compute on any.",
     )
     models_yield: bool = Field(
         False,

@@ -2,8 +2,8 @@
 
 Which way a prediction goes is learned from the calls before it:
 
-- A model whose rows are independent and whose calls take less than a millisecond is called on the event loop: handing over to a thread
-  would take longer.
+- A model whose rows are independent and whose calls take less than two milliseconds is called on the event loop: handing over to a
+  thread takes up to as long, where cores are slow or shared with others.
 - Where calls take long enough for it to matter, predictions of a runner whose rows are independent share calls. A prediction that comes
   alone does not wait for others. While others are under way it waits for a moment (`wait`), in which those come whose last answers
   have just left.
@@ -35,7 +35,7 @@ from .crowds import Crowd
 from .loading import RUNNER
 
 # Calls that take less are made on the event loop.
-FAST = 0.001
+FAST = 0.002
 # One call of so many seconds is enough to leave it.
 MUCH_TOO_SLOW = 5 * FAST
 # Below this, sharing a call with one or two others takes longer than making one.
@@ -43,6 +43,8 @@ TRIVIAL = 60e-6
 # Calls that take so long, and keep a core busy for such a part of it, leave a core to the event loop.
 LONG = 0.02
 BUSY = 0.2
+# Calls whose thread has a core for such a part of their time do nothing else than compute.
+COMPUTES = 0.5
 # So much of the time that a caller has left may be spent in the line, as far as can be told.
 PATIENCE = 0.6
 # So many configs, which differ in their horizon, are kept parsed.
@@ -211,7 +213,9 @@ class Lane:
             self._share.end(turn)
         outcomes, seconds, busy = done.result()
         self._keeps_core = seconds > LONG and busy > BUSY * seconds
-        self._cost.observe(_rows(asks), seconds)
+        # A short call that only computes would not wait for other threads on the event loop.
+        only_computes = seconds < MUCH_TOO_SLOW and busy > COMPUTES * seconds
+        self._cost.observe(_rows(asks), busy if only_computes else seconds)
         _tell(asks, outcomes)
         if self._line:
             self._begin()

@@ -271,6 +271,22 @@ def test_a_fast_model_is_called_on_the_event_loop_until_it_is_slow(predicting: A
     predicting(scenario)
 
 
+@pytest.mark.parametrize(("busy", "thread"), [(0.0015, "MainThread"), (0.0005, "predict")])
+def test_a_call_that_waited_for_other_threads_is_as_long_as_it_computed(predicting: Any, busy: float, thread: str) -> None:
+    """Of a call that waits for something else there is no telling."""
+
+    async def scenario(edge: Any) -> None:
+        it = await Asked.of(edge)
+        lane = await it.lane()
+        timed = lane._timed
+        lane._timed = lambda asks: (timed(asks)[0], 0.0029, busy)
+        for _ in range(4):
+            await it.ask(1.0)
+        assert it.notes.threads[-1].startswith(thread)
+
+    predicting(scenario)
+
+
 def test_a_model_that_hangs_does_not_hold_up_another(predicting: Any) -> None:
     """More calls of the slow one than it has threads, and more waiting."""
 
