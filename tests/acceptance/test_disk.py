@@ -126,7 +126,7 @@ def test_a_model_that_does_not_fit_fails_its_job(client: Client, disk: Disk) -> 
     job = submit(client, size=2 * DISK_MIB * MIB)
     accepted = disk.content
     with pytest.raises(JobFailed) as failed:
-        job.wait(timeout=30)
+        job.wait(timeout=120)
     assert failed.value.reason == "STORAGE_FULL"
     assert "space" in str(failed.value)
     assert disk.content == accepted
