@@ -22,18 +22,10 @@ from serving import RUNNERS, ServerProcess
 from modelwire import Client, Job, Model
 from modelwire.events import Event, ProgressEvent
 from modelwire.v1 import frame_pb2, predict_service_pb2, predict_service_pb2_grpc
-
-
-def arrow(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
-
+from modelwire_server.frames import write_frame
 
 DATA = {"x": [1.0, 2.0, 3.0]}
-ROW = arrow(pa.table({"x": [1.0]}))
+ROW = write_frame(pa.table({"x": [1.0]}))
 SERVING = RUNNERS / "editions.py"
 TARGETS = [f"{RUNNERS / 'behaviours.py'}:runner", f"{SERVING}:runner", f"{SERVING}:slow"]
 

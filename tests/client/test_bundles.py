@@ -14,6 +14,7 @@ import pytest
 from google.rpc import code_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+from working_server import arrow
 
 from modelwire import AsyncClient, Client, Internal, Model, ModelwireError
 from modelwire.ahead import AHEAD_ITEMS, Ahead
@@ -121,13 +122,6 @@ def test_who_waits_is_told_when_nothing_more_is_wanted() -> None:
     waiting.join(10)
     assert taken == [[]]
     asked.set()
-
-
-def arrow(content: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, content.schema) as writer:
-        writer.write_table(content)
-    return bytes(sink.getvalue())
 
 
 def doubled(call: int, content: bytes) -> list[pb.PredictStreamResponse]:

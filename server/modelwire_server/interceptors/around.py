@@ -94,10 +94,10 @@ class Undecoded:
 
     __slots__ = ("_content",)
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | bytearray) -> None:
         self._content = content
 
-    def take(self) -> bytes:
+    def take(self) -> bytes | bytearray:
         content, self._content = self._content, b""
         return content
 
@@ -106,7 +106,7 @@ def _word(streaming: bool) -> str:
     return "stream" if streaming else "unary"
 
 
-def _act(behaviour: Behaviour, decode: Callable[[bytes], Any] | None, *, streams_answers: bool) -> Act:
+def _act(behaviour: Behaviour, decode: Callable[[bytes | bytearray], Any] | None, *, streams_answers: bool) -> Act:
     """The innermost part of a call: the method itself."""
     act = _writing(behaviour) if streams_answers else behaviour
     if decode is None:
