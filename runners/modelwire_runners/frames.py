@@ -9,12 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from .mixed import is_mixed, mixed_array, mixed_values
+from .numbers import Columns, array_of, is_plain, is_plain_type, numbers_of
 
 # The column that an array or list of bare values becomes.
 VALUES_COLUMN = "prediction"
-# Numbers of the machine's own byte order.
-_PLAIN = frozenset(np.dtype(code) for code in ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
-_PLAIN_TYPES = frozenset(pa.from_numpy_dtype(kind) for kind in _PLAIN)
 
 
 class FrameLibrary(StrEnum):
@@ -28,8 +26,6 @@ class FrameLibrary(StrEnum):
 
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-# Columns of numbers by name, without gaps.
-Columns = dict[str, np.ndarray[tuple[int], np.dtype[Any]]]
 
 
 class Frame(Protocol):
@@ -116,7 +112,8 @@ def _fill(values: np.ndarray[Any, np.dtype[np.float64]], column: pa.ChunkedArray
     """Chunk by chunk: as a whole they would be put together first, which takes another copy."""
     begin = 0
     for chunk in column.chunks:
-        end, numbers = begin + len(chunk), chunk.to_numpy(zero_copy_only=False)
+        end, plain = begin + len(chunk), numbers_of(chunk)
+        numbers: Any = chunk.to_numpy(zero_copy_only=False) if plain is None else plain
         if numbers.dtype == values.dtype and numbers.nbytes <= _BRIEF:
             # numpy lets other threads run meanwhile, and to have its turn again takes longer than such a copy.
             values.data[begin:end] = numbers
@@ -168,27 +165,25 @@ def to_columns(result: Any) -> Columns | None:
     """What a predict function returned, as columns of numbers: an array, a dict of arrays, or a plain table of numbers without gaps. None
     for all else, which to_table() understands."""
     if isinstance(result, np.ndarray):
-        return {VALUES_COLUMN: result} if _is_plain(result) else None
+        return {VALUES_COLUMN: result} if is_plain(result) else None
     if isinstance(result, pa.Table):
         return _columns_of(result)
-    if type(result) is dict and result and all(isinstance(name, str) and _is_plain(values) for name, values in result.items()):
+    if type(result) is dict and result and all(isinstance(name, str) and is_plain(values) for name, values in result.items()):
         return result if len({len(values) for values in result.values()}) == 1 else None
     return None
-
-
-def _is_plain(values: Any) -> bool:
-    return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype in _PLAIN
 
 
 def _columns_of(table: pa.Table) -> Columns | None:
     schema = table.schema
     if schema.metadata or not schema.names or len(set(schema.names)) < len(schema.names):
         return None
-    if not all(field.type in _PLAIN_TYPES and field.nullable and not field.metadata for field in schema):
+    if not all(is_plain_type(field.type) and field.nullable and not field.metadata for field in schema):
         return None
-    if any(column.num_chunks != 1 or column.null_count for column in table.columns):
+    if any(column.num_chunks != 1 for column in table.columns):
         return None
-    return {name: column.chunk(0).to_numpy() for name, column in zip(schema.names, table.columns, strict=True)}
+    found = {name: numbers_of(column.chunk(0)) for name, column in zip(schema.names, table.columns, strict=True)}
+    columns = {name: numbers for name, numbers in found.items() if numbers is not None}
+    return columns if len(columns) == len(found) else None
 
 
 def _from_frame(frame: Any) -> pa.Table:
@@ -235,4 +230,4 @@ def _from_values(result: Any) -> pa.Table:
 def _array(values: Any) -> pa.Array | pa.ChunkedArray:
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
-    return pa.array(values)
+    return array_of(values) if is_plain(values) else pa.array(values)

@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from .context import RunContext
 from .diagnostics import ValidationDiagnostic
-from .frames import Columns, Frame, FrameLibrary, TableFrame, library_wanted, to_columns, to_library, to_table
+from .frames import Frame, FrameLibrary, TableFrame, library_wanted, to_columns, to_library, to_table
 from .json_values import plain_scores
+from .numbers import Columns
 from .runner import BaseModelRunner, optional_arguments
 from .transforms import TransformedFrame, transformed
 

@@ -18,7 +18,8 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from modelwire_runners.frames import Columns, Matrix
+from modelwire_runners.frames import Matrix
+from modelwire_runners.numbers import Columns, table_of
 
 from .arrow_messages import RECORDS, MessageHead, MessageLimits
 from .frames import write_frame
@@ -151,9 +152,10 @@ class NoRows:
     __slots__ = ("_matrix", "_table")
     num_rows = 0
 
-    def __init__(self, table: pa.Table, inputs: Sequence[str] | None = None) -> None:
-        self._table = table
-        self._matrix = np.empty((0, table.num_columns if inputs is None else len(inputs)))
+    def __init__(self, schema: pa.Schema, inputs: Sequence[str] | None = None) -> None:
+        # Its own empty_table() would import pandas.
+        self._table = pa.Table.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+        self._matrix = np.empty((0, len(schema) if inputs is None else len(inputs)))
         self._matrix.flags.writeable = False
 
     def table(self) -> pa.Table:
@@ -263,7 +265,7 @@ class Answers:
         return _each_joined(prefix, arrays, rows)
 
     def _first(self, key: tuple[Any, ...], columns: Columns) -> bytes:
-        content, arrays = write_frame(pa.table(columns)), list(columns.values())
+        content, arrays = write_frame(table_of(columns)), list(columns.values())
         prefix = content[: len(content) - len(_joined(b"", arrays))]
         if len(prefix) <= LARGEST_PREFIX and _joined(prefix, arrays) == content:
             self._known.keep(key, prefix)

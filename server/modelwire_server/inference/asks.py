@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from modelwire_runners.frames import Columns, Frame, Matrix
+from modelwire_runners.frames import Frame, Matrix
+from modelwire_runners.numbers import Columns, table_of
 
 from ..errors import DeadlineExceeded
 
@@ -30,7 +31,7 @@ class Predicted:
 
     @cached_property
     def table(self) -> pa.Table:
-        return pa.table(self.answer) if isinstance(self.answer, dict) else self.answer
+        return table_of(self.answer) if isinstance(self.answer, dict) else self.answer
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -95,7 +95,7 @@ class Fitting:
                 return None
             inputs = _inputs(model.signature, future.schema.names)
         horizon = resolve_horizon({}, None, model.config, model.runner.info)
-        nothing = NoRows(future.schema.empty_table(), inputs)
+        nothing = NoRows(future.schema, inputs)
         fit = Fit(None if inputs is None else len(inputs), nothing, horizon, _group(model, order, future.schema, horizon))
         model.fits.keep((future.layout, order.schema_policy), fit)
         return fit
@@ -108,7 +108,7 @@ class Fitting:
             table = model.signature.adaptation(table.schema, policy).apply(table)
             inputs = _inputs(model.signature, table.column_names)
         horizon = resolve_horizon(order.run_info, count_periods(table), model.config, model.runner.info)
-        historic = NoRows(table.schema.empty_table(), inputs) if order.historic is None else TableFrame(_table(order.historic))
+        historic = NoRows(table.schema, inputs) if order.historic is None else TableFrame(_table(order.historic))
         return Fitted(TableFrame(table, inputs), historic, horizon, _group(model, order, table.schema, horizon))
 
     def _policy_of(self, order: PredictOrder) -> SchemaPolicy:

@@ -10,7 +10,7 @@ from google.protobuf import struct_pb2
 from google.protobuf.message import Message
 
 from modelwire.v1 import frame_pb2
-from modelwire_runners.frames import Columns
+from modelwire_runners.numbers import Columns, table_of
 
 from ..artifacts.blobs.interface import BlobStore
 from ..artifacts.model import Blob
@@ -122,7 +122,7 @@ def frame_of(answer: pa.Table | Columns, form: "frame_pb2.FrameForm.ValueType" =
     """Raises FrameTooLarge for columns and rows that would be very large."""
     if form != frame_pb2.FRAME_FORM_TABLE:
         return frame_pb2.Frame(arrow=answers.write(answer) if isinstance(answer, dict) else write_frame(answer))
-    table = pa.table(answer) if isinstance(answer, dict) else answer
+    table = table_of(answer) if isinstance(answer, dict) else answer
     columns, rows, schema = rows_from_table(table)
     fields = [frame_pb2.TableField(name=c.name, type=c.type, title=c.title, description=c.description) for c in schema]
     answer = frame_pb2.Frame(table=frame_pb2.Table(columns=columns, schema=frame_pb2.TableSchema(fields=fields)))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from modelwire_runners.frames import Columns
+from modelwire_runners.numbers import Columns
 
 from ...errors import FieldViolation, InvalidField
 from .byte_strings import pack
