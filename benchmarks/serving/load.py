@@ -9,15 +9,17 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .machine import BENCH, on_load_cores
+from .machine import BENCH, Host, on_load_cores
 from .work import Work
 
 SOURCE = Path(__file__).parents[1] / "load"
 PROGRAM = BENCH / "load"
+# What is measured while the host takes more of the cores' time than this for others is measured again, so often at most.
+CALM, ATTEMPTS = 0.03, 6
 # More connections than that are as good as that, and few enough for every server.
 MOST_CONNECTIONS = 16
 
@@ -49,6 +51,8 @@ class Report:
     peak_bytes: int = 0
     # Cores that the server kept busy, warm-up included, where it was looked at.
     server_cores: float = 0.0
+    # The share of the time of the cores that the host took for others.
+    taken: float = 0.0
 
     @property
     def ok(self) -> Outcome:
@@ -71,10 +75,17 @@ def build() -> None:
     subprocess.run([go, "build", "-o", str(PROGRAM), "."], cwd=SOURCE, check=True)
 
 
-def run(work: Work, *, in_flight: int = 1, seconds: float = 3, warm_up: float = 1, connections: int = 0, **options: Any) -> Report:
-    """Calls a server and checks the answers that it gave under load. Raises WrongAnswerError."""
-    with begun(work, in_flight=in_flight, seconds=seconds, warm_up=warm_up, connections=connections, **options) as process:
-        return finished(work, process)
+def run(
+    work: Work, *, in_flight: int = 1, seconds: float = 3, warm_up: float = 1, attempts: int = ATTEMPTS, **options: Any
+) -> Report:
+    """Calls a server and checks the answers that it gave under load, in the calmest of some attempts. Raises WrongAnswerError."""
+    reports: list[Report] = []
+    while len(reports) < attempts and not (reports and reports[-1].taken <= CALM):
+        host = Host()
+        with begun(work, in_flight=in_flight, seconds=seconds, warm_up=warm_up, **options) as process:
+            report = finished(work, process)
+        reports.append(replace(report, taken=host.taken()))
+    return min(reports, key=lambda report: report.taken)
 
 
 @contextmanager

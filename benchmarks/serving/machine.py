@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -35,6 +36,25 @@ def _on(cores: set[int], start: Callable[[], Made]) -> Made:
         return start()
     finally:
         os.sched_setaffinity(0, before)
+
+
+class Host:
+    """Whose machine this is, where it is a virtual one: it may take the cores for others, which looks like a slow server."""
+
+    def __init__(self) -> None:
+        self._began, self._before = time.monotonic(), _stolen_seconds()
+
+    def taken(self) -> float:
+        """The share of the time of the cores that the host has taken since this was made."""
+        seconds = (time.monotonic() - self._began) * len(SERVER_CORES | LOAD_CORES)
+        return (_stolen_seconds() - self._before) / seconds
+
+
+def _stolen_seconds() -> float:
+    """What the kernel counts as stolen on the cores in use, all together."""
+    used = {f"cpu{core}" for core in SERVER_CORES | LOAD_CORES}
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
+    return sum(int(fields[8]) for fields in lines if fields[0] in used) / os.sysconf("SC_CLK_TCK")
 
 
 def busy() -> float:

@@ -71,6 +71,8 @@ class Peer(ABC):
     environment: ClassVar[str] = ""
     package: ClassVar[str] = ""
     settings: ClassVar[str] = ""
+    # What the commands of those of its processes have in them that never predict.
+    beside: ClassVar[str] = ""
 
     @abstractmethod
     def command(self, place: Place) -> Sequence[str]:
@@ -120,7 +122,7 @@ def started(peer: Peer, columns: int, works: Callable[[Place], Works]) -> Iterat
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
         place = Place(python_of(peer.environment), Path(folder), columns)
         command = peer.command(place)
-        with running(command, place.folder / "log", peer.variables(place), place.folder) as processes:
+        with running(command, place.folder / "log", peer.variables(place), place.folder, peer.beside) as processes:
             asked = _until(lambda: works(place), processes)
             for work in asked.values():
                 _until(lambda work=work: ask(work), processes)  # type: ignore[misc]

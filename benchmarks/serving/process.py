@@ -23,11 +23,12 @@ class ServerEndedError(Exception):
 
 
 class Processes:
-    """A server's process and all below it."""
+    """A server's process and all below it. Those whose command has `beside` in it do other things than to predict."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, beside: str = "") -> None:
         self._process = process
         self._log = log
+        self._beside = beside
         self._known: dict[int, psutil.Process] = {}
 
     @property
@@ -50,8 +51,14 @@ class Processes:
         return found
 
     def peak_bytes(self) -> int:
-        """The most memory that one of the processes has had since it began; that is the one that predicts."""
-        return max((_status(process.pid, "VmHWM") for process in self.all()), default=0)
+        """The most memory that one of the processes has had since it began; of those that may predict, that is the one which does."""
+        return max((_status(process.pid, "VmHWM") for process in self.all() if not self._is_beside(process)), default=0)
+
+    def _is_beside(self, process: psutil.Process) -> bool:
+        try:
+            return bool(self._beside) and self._beside in " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            return True
 
     def resident_bytes(self) -> tuple[int, int]:
         """The memory of the process that was started, and of all together."""
@@ -79,7 +86,7 @@ class Processes:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, variables: Mapping[str, str], folder: Path) -> Iterator[Processes]:
+def running(command: Sequence[str], log: Path, variables: Mapping[str, str], folder: Path, beside: str = "") -> Iterator[Processes]:
     environment = {**os.environ, **SINGLE_THREADED, **variables}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with log.open("wb") as output:
@@ -88,7 +95,7 @@ def running(command: Sequence[str], log: Path, variables: Mapping[str, str], fol
                 command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=environment, start_new_session=True
             )
         )
-    processes = Processes(process, log)
+    processes = Processes(process, log, beside)
     try:
         yield processes
     finally:

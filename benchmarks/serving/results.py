@@ -35,6 +35,8 @@ class Section:
     notes: Sequence[str] = ()
     # The load average of the machine before it began.
     busy: float
+    # The share of the cores' time that the host took for others while figures were measured, in the middle and at most.
+    taken: Sequence[float] = ()
     date: str = field(default_factory=today)
     machine: str = field(default_factory=facts)
 
@@ -81,13 +83,20 @@ def _page_of(section: Section) -> str:
         "",
         section.how,
         "",
-        f"{section.date}; {section.machine}; load average {section.busy:.1f} before.",
+        f"{section.date}; {section.machine}; load average {section.busy:.1f} before{_taken(section)}.",
         "",
     ]
     for figures in _filled(section):
         lines += [_line(figures.columns), "|---|" + "---:|" * (len(figures.columns) - 1), *(_line(row) for row in figures.rows), ""]
     lines += [f"- {note}" for note in section.notes] + ([""] if section.notes else [])
     return "\n".join(lines)
+
+
+def _taken(section: Section) -> str:
+    if not section.taken:
+        return ""
+    middle, most = section.taken
+    return f"; of the cores' time the host took {middle:.1%} for others while a figure was measured, {most:.1%} at most"
 
 
 def _filled(section: Section) -> list[Figures]:

@@ -99,6 +99,12 @@ class Results:
         ratio = self.ratio(over, under, level)
         return "" if ratio is None else f"{ratio:.2f} x"
 
+    @property
+    def taken(self) -> list[float]:
+        """What the host took of the time of the cores, in the middle and at most."""
+        shares = [report.taken for one in self.series.values() for report in one.reports]
+        return [statistics.median(shares), max(shares)] if shares else []
+
     def add(self, measured: Measured) -> None:
         for key, report in measured.items():
             self.series.setdefault(key, Series()).reports.append(report)
@@ -126,5 +132,6 @@ def _take(turn: Turn, columns: int, measure: Callable[[Running], Measured], resu
         console.print(f"{turn.name}: {lines[0]}", highlight=False)
         return
     for (subject, level), report in measured.items():
-        console.print(f"{subject} ({level}): {report.per_second:,.0f}/s, p99 {report.ok.p99:.2f} ms", highlight=False)
+        told = f"{report.per_second:,.0f}/s, p99 {report.ok.p99:.2f} ms; the host took {report.taken:.1%}"
+        console.print(f"{subject} ({level}): {told}", highlight=False)
     results.add(measured)

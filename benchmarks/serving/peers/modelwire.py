@@ -32,6 +32,8 @@ BATCH_ROWS = 16_384
 class Modelwire(Peer):
     name = "modelwire"
     settings = "one process; defaults"
+    # Jobs, trainings for instance, are forked from a process that imports what they need.
+    beside = "modelwire_server.execution"
     options: ClassVar[Sequence[str]] = ()
     runners: ClassVar[Sequence[str]] = ("runner",)
     forms: ClassVar[Sequence[str]] = (

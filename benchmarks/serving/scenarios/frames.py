@@ -36,6 +36,7 @@ def frames(plan: Plan) -> Section:
         tables=[_table(results)],
         notes=[*notes(peers, results), *(f"{name} was not measured: {reason}" for name, reason in results.missing.items())],
         busy=results.busy_at_start,
+        taken=results.taken,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..load import begun, run
+from ..load import ATTEMPTS, begun, run
 from ..peer import Place, Question, Running, Works
 from ..peers.modelwire import Modelwire, train, unary
 from ..results import Figures, Section
@@ -46,6 +46,7 @@ def neighbours(plan: Plan) -> Section:
         tables=[_table(results)],
         notes=[f"modelwire was not measured: {reason}" for reason in results.missing.values()],
         busy=results.busy_at_start,
+        taken=results.taken,
     )
 
 
@@ -58,12 +59,12 @@ def _works(place: Place, question: Question, slow: Mapping[str, str]) -> Works:
 
 def _turn(running: Running, plan: Plan) -> Measured:
     measured: Measured = {}
-    fast, whole = running.works[FAST], plan.seconds + plan.warm_up
+    fast, longest = running.works[FAST], ATTEMPTS * (plan.seconds + plan.warm_up + 1) + 5
     for level in LEVELS:
         if YIELDING not in running.works:
             measured[FAST, level] = run(fast, in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
         for name in running.works.keys() - {FAST}:
-            with begun(running.works[name], in_flight=SLOW_IN_FLIGHT, seconds=whole + 5, warm_up=0):
+            with begun(running.works[name], in_flight=SLOW_IN_FLIGHT, seconds=longest, warm_up=0):
                 measured[name, level] = run(fast, in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)
     return measured
 

@@ -1,12 +1,14 @@
 """Four times as many calls as the server can answer: what becomes of those that it takes, and of the others."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from ..load import Outcome, Report, run
+from ..load import CALM, Outcome, Report, run
 from ..peer import Running
 from ..peers.modelwire import Modelwire, train, unary
 from ..results import Figures, Section
 from ..rounds import Measured, Results, Turn, rounds
+from ..work import Work
 from . import Plan
 from .unary import one_row_each
 
@@ -17,6 +19,8 @@ IN_FLIGHT = 64
 # Full speed is this share of the calls per second before.
 FULL = 0.9
 SLICE_SECONDS = 0.25
+# A round takes long: it is not measured again as often as others are.
+ATTEMPTS = 3
 BEFORE, DURING, AFTER = 0, 1, 2
 # The runners, and what limits the calls per second.
 LIMITS = {"pausing": "a model of 10 ms: the model is the limit", "sample": "the sample model: gRPC is the limit"}
@@ -37,6 +41,11 @@ class Round:
     @property
     def refused(self) -> Outcome:
         return self.during.outcomes.get("RESOURCE_EXHAUSTED", Outcome())
+
+    @property
+    def taken(self) -> float:
+        """What the host took for others, where it took most."""
+        return max(self.before.taken, self.during.taken, self.after.taken)
 
     @property
     def late(self) -> int:
@@ -93,12 +102,22 @@ def _overloaded(plan: Plan) -> float:
 def _turn(running: Running, plan: Plan) -> Measured:
     measured: Measured = {}
     for name, work in running.works.items():
-        before = run(work, in_flight=IN_FLIGHT, seconds=plan.seconds, warm_up=plan.warm_up)
-        rate = TIMES * before.per_second
-        during = run(work, in_flight=IN_FLIGHT, seconds=_overloaded(plan), warm_up=0, rate=rate, deadline=f"{DEADLINE_SECONDS}s")
-        after = run(work, in_flight=IN_FLIGHT, seconds=4, warm_up=0, slice=f"{SLICE_SECONDS}s")
-        measured |= {(name, BEFORE): before, (name, DURING): during, (name, AFTER): after}
+        rounds: list[Round] = []
+        while len(rounds) < ATTEMPTS and not (rounds and rounds[-1].taken <= CALM):
+            rounds.append(_round(work, plan))
+        calmest = min(rounds, key=lambda one: one.taken)
+        measured |= {(name, BEFORE): calmest.before, (name, DURING): calmest.during, (name, AFTER): calmest.after}
     return measured
+
+
+def _round(work: Work, plan: Plan) -> Round:
+    """What is before, during and after belongs together: it is measured again as a whole."""
+    before = run(work, in_flight=IN_FLIGHT, seconds=plan.seconds, warm_up=plan.warm_up, attempts=1)
+    rate = TIMES * before.per_second
+    overloaded: dict[str, Any] = {"seconds": _overloaded(plan), "warm_up": 0, "rate": rate, "deadline": f"{DEADLINE_SECONDS}s"}
+    during = run(work, in_flight=IN_FLIGHT, attempts=1, **overloaded)
+    after = run(work, in_flight=IN_FLIGHT, seconds=4, warm_up=0, slice=f"{SLICE_SECONDS}s", attempts=1)
+    return Round(before, during, after)
 
 
 def _table(results: Results, name: str) -> Figures:
@@ -107,7 +126,15 @@ def _table(results: Results, name: str) -> Figures:
     reports = [results.series[name, when].reports for when in (BEFORE, DURING, AFTER)]
     every = [Round(*one) for one in zip(*reports, strict=True)]
     columns = [f"round, {LIMITS[name]}", "capacity/s", "offered/s", "answered/s", "p50 ms", "p99 ms", "slowest ms", "refused/s"]
-    columns += ["refused p50 ms", "refused p99 ms", "say when to retry", "late of those taken", "other errors", "full speed after"]
+    columns += [
+        "refused p50 ms",
+        "refused p99 ms",
+        "say when to retry",
+        "late of those taken",
+        "other errors",
+        "full speed after",
+        "taken by the host",
+    ]
     return Figures(columns, [_row(str(number), one) for number, one in enumerate(every, 1)])
 
 
@@ -129,4 +156,5 @@ def _row(name: str, one: Round) -> list[str]:
         f"{one.late / max(1, ok.calls + one.late):.1%}",
         f"{one.others:,}",
         f"{one.recovered_seconds:g} s",
+        f"{one.taken:.1%}",
     ]

@@ -32,6 +32,7 @@ def streams(plan: Plan) -> Section:
         tables=[table(results)],
         notes=notes(peers, results),
         busy=results.busy_at_start,
+        taken=results.taken,
     )
 
 

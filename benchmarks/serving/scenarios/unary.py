@@ -34,6 +34,7 @@ def unary(plan: Plan) -> Section:
         tables=[_rates(results), _latencies(results), _beside_the_best(results)],
         notes=notes(peers, results),
         busy=results.busy_at_start,
+        taken=results.taken,
     )
 
 
