@@ -1,5 +1,6 @@
 """Estimators and what stands in for them."""
 
+import asyncio
 import contextlib
 import copy
 import json
@@ -33,6 +34,7 @@ from sklearn.svm import SVR
 from sklearn.utils.validation import check_is_fitted
 
 from modelwire_server.compiled.conversion import differs
+from modelwire_server.compiled.originals import Original, OriginalNeeded
 from modelwire_server.compiled.places import Place, estimators_of, replaced
 from modelwire_server.compiled.stand_ins import BLOCK_BYTES, Graph, StandIn, compiled, fallbacks
 from modelwire_server.compiled.trial import Compiled, compile_model, difference_of, edges_of, sample_of
@@ -75,7 +77,7 @@ def tried(model: Any, predicts: Predicts, frame: pd.DataFrame = FRAME, *, arrays
         warnings.simplefilter("ignore")
         found = compile_model(model, predict, pa.Table.from_pandas(frame, preserve_index=False))
     json.dumps(found.report, allow_nan=False)
-    stand_in = compiled(model, [Graph.read(graph.content) for graph in found.graphs]) if found.graphs else None
+    stand_in = compiled(Original.known(model), [Graph.read(graph.content) for graph in found.graphs]) if found.graphs else None
     return found, stand_in
 
 
@@ -283,6 +285,55 @@ def test_a_stand_in_is_the_estimator_in_all_else() -> None:
         assert np.array_equal(same.predict(FRAME), model.predict(FRAME))
 
 
+def test_an_estimator_that_is_not_in_memory_is_asked_for_when_it_is_needed() -> None:
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, CLASS)
+    found, _ = tried(model, by_predict)
+    reads: list[asyncio.Event] = []
+
+    async def read() -> Any:
+        reads.append(asyncio.Event())
+        await reads[-1].wait()
+        if len(reads) == 1:
+            raise OSError("not now")
+        return model
+
+    original = Original(read)
+    stand_in = compiled(original, [Graph.read(graph.content) for graph in found.graphs])
+    needs: list[Callable[[], Any]] = [
+        lambda: isinstance(stand_in, Pipeline),
+        lambda: stand_in.classes_,
+        lambda: stand_in[0],
+        lambda: len(stand_in),
+        lambda: list(stand_in),
+        lambda: repr(stand_in),
+        lambda: copy.copy(stand_in),
+        lambda: stand_in.predict(X[:0]),
+        lambda: stand_in.predict_proba(X),
+    ]
+
+    async def use() -> None:
+        assert differs(stand_in.predict(X), model.predict(X)) == 0
+        for need in needs:
+            with pytest.raises(OriginalNeeded):
+                need()
+        for fails in (True, False):
+            waiting = [asyncio.create_task(original.read()) for _ in range(3)]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+            await asyncio.sleep(0)
+            reads[-1].set()
+            first, *others = await asyncio.gather(*waiting, return_exceptions=True)
+            assert isinstance(first, asyncio.CancelledError)
+            assert [isinstance(other, OSError) for other in others] == [fails, fails]
+            assert original.is_read is not fails
+        await original.read()
+
+    asyncio.run(use())
+    assert len(reads) == 2
+    assert isinstance(stand_in, Pipeline)
+    assert np.array_equal(stand_in.predict_proba(X), model.predict_proba(X))
+
+
 def test_a_method_with_more_arguments_is_the_estimators() -> None:
     calls = []
 
@@ -292,7 +343,7 @@ def test_a_method_with_more_arguments_is_the_estimators() -> None:
             return super().predict(rows)
 
     model = Watched().fit(X, TARGET)
-    stand_in = StandIn(model, {})
+    stand_in = StandIn(Original.known(model), {})
     stand_in.predict(X, more=True)
     assert calls == [True]
 
@@ -300,7 +351,7 @@ def test_a_method_with_more_arguments_is_the_estimators() -> None:
 def test_graphs_of_another_model_are_not_taken() -> None:
     found, _ = tried({"model": RIDGE}, lambda model, rows: by_predict(model["model"], rows))
     with pytest.raises(KeyError):
-        compiled({"other": RIDGE}, [Graph.read(graph.content) for graph in found.graphs])
+        compiled(Original.known({"other": RIDGE}), [Graph.read(graph.content) for graph in found.graphs])
 
 
 def test_places_are_replaced_in_a_copy() -> None:

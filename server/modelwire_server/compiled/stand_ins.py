@@ -2,13 +2,14 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from .layouts import Layout, Reader
+from .originals import Original
 from .places import Place, estimators_of, replaced
 
 # Under which name a graph keeps what is to be known of it.
@@ -135,48 +136,59 @@ FORMS: Mapping[str, Callable[[Any], Any]] = {"same": _same, "flat": _flat, "last
 
 
 class StandIn:
-    """An estimator some of whose methods are others; in all else it is the estimator, its class included."""
+    """An estimator some of whose methods are others; in all else it is the estimator, its class included. Whatever is asked of an
+    estimator that is not in memory raises OriginalNeeded."""
 
-    def __init__(self, original: Any, methods: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(self, original: Original, methods: Mapping[str, Callable[..., Any]]) -> None:
         self.__dict__.update(methods, _original=original, _methods=methods)
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return type(self.__dict__["_original"])
+        return type(self.__dict__["_original"].get())
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_original"], name)
+        return getattr(self.__dict__["_original"].get(), name)
 
     def __getitem__(self, key: Any) -> Any:
-        return self.__dict__["_original"][key]
+        return self.__dict__["_original"].get()[key]
 
     def __len__(self) -> int:
-        return len(self.__dict__["_original"])
+        return len(self.__dict__["_original"].get())
 
     def __iter__(self) -> Any:
-        return iter(self.__dict__["_original"])
+        return iter(self.__dict__["_original"].get())
 
     def __bool__(self) -> bool:
         return True
 
     def __repr__(self) -> str:
-        return repr(self.__dict__["_original"])
+        return repr(self.__dict__["_original"].get())
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # Sessions cannot be copied; a copy computes as the estimator does.
-        original = self.__dict__["_original"]
+        original = self.__dict__["_original"].get()
         return original.__reduce_ex__(protocol)
 
 
-def compiled(model: Any, graphs: Iterable[tuple[Graph, Any]]) -> Any:
-    """The model with stand-ins that run these graphs, each with its session, in the places of its estimators. Raises KeyError if they are
-    of another model, and what copying a model raises."""
-    originals = estimators_of(model)
+def is_whole(graphs: Iterable[tuple[Graph, Any]]) -> bool:
+    """Whether they stand in for the model itself, not for something that it holds."""
+    return all(graph.place == Place() for graph, _ in graphs)
+
+
+def compiled(model: Original, graphs: Sequence[tuple[Graph, Any]]) -> Any:
+    """The model with stand-ins that run these graphs, each with its session, in the places of its estimators. Only a model that is whole
+    need not be in memory. Raises KeyError if they are of another model, OriginalNeeded, and what copying a model raises."""
+    originals = {Place(): model} if is_whole(graphs) else _estimators_of(model)
     methods: dict[Place, dict[str, CompiledMethod]] = {}
     for graph, session in graphs:
-        method = getattr(originals[graph.place], graph.method)
+        method = originals[graph.place].method(graph.method)
         methods.setdefault(graph.place, {})[graph.method] = CompiledMethod(graph, session, method)
-    return replaced(model, {place: StandIn(originals[place], known) for place, known in methods.items()})
+    stand_ins = {place: StandIn(originals[place], known) for place, known in methods.items()}
+    return stand_ins[Place()] if Place() in stand_ins else replaced(model.get(), stand_ins)
+
+
+def _estimators_of(model: Original) -> dict[Place, Original]:
+    return {place: Original.known(estimator) for place, estimator in estimators_of(model.get()).items()}

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from .conversion import TOLERANCE, convert, differs
 from .layouts import NotSupported
+from .originals import Original
 from .places import METHODS, Place, estimators_of, replaced
 from .stand_ins import CompiledMethod, Graph, StandIn, compiled, fallbacks, open_session
 
@@ -96,7 +97,7 @@ def _compile(model: Any, predict: Predict, data: pa.Table) -> tuple[Sequence[Gra
             session = open_session(graph.content)
             graphs.append((graph, session))
             gains.append(_gain(graph, session, getattr(estimators[place], method), call.rows))
-    count, difference = _compare(model, compiled(model, graphs), predict, rows)
+    count, difference = _compare(model, compiled(Original.known(model), graphs), predict, rows)
     measured = {"tolerance": TOLERANCE, "max_difference": difference, "rows": count}
     if not difference <= TOLERANCE:
         is_other = difference == np.inf
@@ -155,7 +156,7 @@ def _calls(model: Any, estimators: Mapping[Place, Any], predict: Predict, rows: 
         return call
 
     watched = {
-        place: StandIn(original, {name: recorded(place, name) for name in METHODS if hasattr(original, name)})
+        place: StandIn(Original.known(original), {name: recorded(place, name) for name in METHODS if hasattr(original, name)})
         for place, original in estimators.items()
     }
     predict(replaced(model, watched), rows)

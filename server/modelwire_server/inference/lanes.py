@@ -23,9 +23,10 @@ from typing import Any
 import pyarrow as pa
 
 from modelwire_runners import BaseModelRunner, RunContext
-from modelwire_runners.frames import Columns
 from modelwire_runners.invoke import ParsedConfig, PredictCall, PredictionError, answer_of
+from modelwire_runners.numbers import Columns
 
+from ..compiled.originals import OriginalNeeded
 from ..compiled.stand_ins import fallbacks
 from ..errors import InvalidPrediction, MemoryLimit, ModelwireError, Overloaded, RunnerFailed
 from .asks import Ask, Joined, Predicted, WaitingLine, split
@@ -50,7 +51,7 @@ PATIENCE = 0.6
 # So many configs, which differ in their horizon, are kept parsed.
 _MOST_CONFIGS = 16
 
-Outcome = Predicted | ModelwireError
+Outcome = Predicted | ModelwireError | OriginalNeeded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ class Lane:
         self._open -= 1
 
     async def predict(self, ask: Ask) -> Predicted:
-        """Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded, DeadlineExceeded."""
+        """Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded, DeadlineExceeded, OriginalNeeded."""
         if self.call.is_async:
             return await self._await_runner(ask)
         seconds = self._seconds_inline(ask.future.num_rows)
@@ -245,6 +246,8 @@ class Lane:
                 alone = [self._compute([ask]) for ask in asks]
                 return [outcome for outcomes, _ in alone for outcome in outcomes], sum(seconds for _, seconds in alone)
             return [_as_ours(error)], time.perf_counter() - began
+        except OriginalNeeded as needed:
+            return [needed] * len(asks), time.perf_counter() - began
         seconds = time.perf_counter() - began
         answers = split(answer, [ask.future.num_rows for ask in asks]) if len(asks) > 1 else (answer,)
         engine = self._engine if fallbacks.count == fallen_back else RUNNER

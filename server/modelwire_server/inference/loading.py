@@ -1,10 +1,11 @@
 """From an artifact to a model that is ready to predict."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -23,7 +24,8 @@ from ..artifacts.model import (
     origin_of,
 )
 from ..artifacts.tree import ArtifactTree
-from ..compiled.stand_ins import Graph, compiled
+from ..compiled.originals import Original
+from ..compiled.stand_ins import Graph, compiled, is_whole
 from ..compiled.trial import ENGINE
 from ..errors import (
     ArtifactNotFound,
@@ -46,6 +48,8 @@ from .warming import warm_up
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 # How much larger than their content objects are in memory, and sessions of ONNX Runtime than their files: measured with forests,
 # boosted trees and neural networks, of which the trees grow most.
 _PICKLE_GROWTH, _GRAPH_GROWTH = 1.25, 8.0
@@ -60,43 +64,37 @@ RUNNER = "runner"
 class LoadedModel:
     """A model ready to predict.
 
-    `engines` are the objects that the runner's predict function may be given as the model, by name and the best first; they differ in
-    speed only. `signature` is what its training knew of its columns; models of earlier versions have none. `size` is what it takes in
-    memory, in bytes, as far as its stored content tells. `lanes` are where each engine computes, and `fits` is what is known of the
-    layouts of frames that came: both go when the model goes.
+    `original` is what its training returned, and `stand_in` its compiled form, if it has one: the runner's predict function may be given
+    either, they differ in speed only. `engines` are their names, the best first. `signature` is what its training knew of its columns;
+    models of earlier versions have none. `size` is what it takes in memory, in bytes, as far as its stored content tells. `lanes` are where
+    each engine computes, and `fits` is what is known of the layouts of frames that came: both go when the model goes.
     """
 
     artifact_id: str
+    blob: Blob
     runner: BaseModelRunner[Any]
     config: dict[str, Any]
-    engines: Mapping[str, Any] = field(repr=False)
+    original: Original = field(repr=False)
+    stand_in: Any = field(default=None, repr=False)
+    engines: Sequence[str] = (RUNNER,)
     signature: Signature | None = field(default=None, repr=False)
     size: int
+    is_workspace: bool = False
     lanes: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     fits: Recent[Any, Any] = field(default_factory=lambda: Recent(MOST_LAYOUTS), init=False, repr=False, compare=False)
-
-    @property
-    def engine(self) -> str:
-        """The name of the best engine."""
-        return next(iter(self.engines))
-
-    @property
-    def model(self) -> Any:
-        """What the training returned."""
-        return self.engines[RUNNER]
 
     def chosen(self, engine: str = "") -> str:
         """The name of the engine that a caller asks for; empty means the best. Raises InvalidField if the model has it not."""
         if not engine:
-            return self.engine
+            return self.engines[0]
         if engine not in self.engines:
             has = " and ".join(f"`{name}`" for name in self.engines)
             raise InvalidField.of(FieldViolation("engine", f"the model has no engine `{engine}`, only {has}"))
         return engine
 
     def of(self, engine: str = "") -> Any:
-        """The object that the runner's predict function is given as the model. Raises InvalidField as chosen() does."""
-        return self.engines[self.chosen(engine)]
+        """The object that the runner's predict function is given as the model. Raises InvalidField as chosen() does, OriginalNeeded."""
+        return self.original.get() if self.chosen(engine) == RUNNER else self.stand_in
 
 
 async def find_model(tree: ArtifactTree, model: str) -> Artifact:
@@ -137,15 +135,29 @@ class Loadable:
     @property
     def size(self) -> int:
         """What it will take in memory. Workspaces stay where they are."""
-        if self.artifact.content_type == WORKSPACE:
+        if self.is_workspace:
             return self.blob.size
         return int(_PICKLE_GROWTH * self.blob.size + _GRAPH_GROWTH * sum(graph.size for graph in self.graphs))
+
+    @property
+    def is_workspace(self) -> bool:
+        return self.artifact.content_type == WORKSPACE
+
+    @property
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = self.artifact.metadata.get("config", {})
+        return config
+
+    @property
+    def signature(self) -> Signature | None:
+        return Signature.from_metadata(self.artifact.metadata)
 
 
 class ModelLoader:
     """Loads models: what their training returned, and their compiled form. Each engine predicts once before it counts as loaded.
 
-    `prefer_compiled` says which engine is the best where a model has a compiled form.
+    `prefer_compiled` says which engine is the best where a model has a compiled form. Where that does the whole work of a prediction, what
+    the training returned stays where it is stored until it is needed: with the libraries that it takes, it is the larger part.
     """
 
     def __init__(self, *, tree: ArtifactTree, blobs: BlobStore, runners: RunnerRegistry, prefer_compiled: bool = True) -> None:
@@ -164,64 +176,95 @@ class ModelLoader:
 
     async def load(self, wanted: Loadable) -> LoadedModel:
         """The model. Raises ModelNotLoadable, ContentCorrupted, ContentMissing, MemoryLimit, StorageUnavailable."""
-        async with self._slots:
-            engines = await self._engines(wanted)
-            metadata = wanted.artifact.metadata
-            loaded = LoadedModel(
-                artifact_id=wanted.artifact.id,
-                runner=wanted.runner,
-                config=metadata.get("config", {}),
-                engines=engines,
-                signature=Signature.from_metadata(metadata),
-                size=wanted.size,
-            )
-            if loaded.signature and wanted.runner.independent_rows and not isinstance(loaded.model, StoredWorkspace):
-                await asyncio.to_thread(warm_up, wanted.runner, loaded.config, engines.values(), loaded.signature)
-            return loaded
+        if wanted.is_workspace:
+            return _loaded(wanted, Original.known(StoredWorkspace(wanted.blob)))
+        original = Original(partial(self._original, wanted))
+        stand_in = await self._compiled(wanted, original)
+        if stand_in is None or not await self._predicts(wanted, stand_in):
+            await original.read()
+        return _loaded(wanted, original, stand_in, prefer_compiled=self._prefer_compiled)
 
-    async def _engines(self, wanted: Loadable) -> Mapping[str, Any]:
+    async def _original(self, wanted: Loadable) -> Any:
+        """What the training returned, or what was imported, once it has predicted."""
         artifact, blob = wanted.artifact, wanted.blob
-        if artifact.content_type == WORKSPACE:
-            return {RUNNER: StoredWorkspace(blob)}
         if Format.of_content(artifact.content_type) is None:
             raise ModelNotLoadable(f"model {artifact.id} has content of type {artifact.content_type}", artifact=artifact.id)
-        try:
-            origin = origin_of(artifact)
-            if origin is Origin.IMPORTED or origin is Origin.GRANTED:
-                return {RUNNER: await self._imported(wanted, origin)}
-            original = await asyncio.to_thread(load_model, await self._blobs.local_path(blob.digest), blob)
-            stand_in = await self._compiled(wanted, original)
-        except MemoryError as error:
-            raise MemoryLimit(f"there is not enough memory to load model {artifact.id}", limit="process") from error
-        if stand_in is None:
-            return {RUNNER: original}
-        return {ENGINE: stand_in, RUNNER: original} if self._prefer_compiled else {RUNNER: original, ENGINE: stand_in}
+        origin = origin_of(artifact)
+        path = await self._blobs.local_path(blob.digest)
+        if origin is Origin.IMPORTED or origin is Origin.GRANTED:
+            read = partial(load_imported, path, blob, artifact.content_type, origin, wanted.runner, wanted.config)
+        else:
+            read = partial(load_model, path, blob)
+        model = await self._in_thread(wanted, read)
+        await self._predicts(wanted, model)
+        return model
 
-    async def _imported(self, wanted: Loadable, origin: Origin) -> Any:
-        path, kind, config = (
-            await self._blobs.local_path(wanted.blob.digest),
-            wanted.artifact.content_type,
-            wanted.artifact.metadata,
-        )
-        return await asyncio.to_thread(load_imported, path, wanted.blob, kind, origin, wanted.runner, config.get("config", {}))
-
-    async def _compiled(self, wanted: Loadable, original: Any) -> Any:
+    async def _compiled(self, wanted: Loadable, original: Original) -> Any:
         """The model with its compiled methods; None if it has none, or they cannot be had here."""
-        if not wanted.graphs:
+        graphs = await self._graphs(wanted)
+        if not (self._prefer_compiled and is_whole(graphs) and _is_complete(wanted.signature)):
+            await original.read()
+        try:
+            return compiled(original, graphs) if graphs else None
+        except Exception as error:
+            _tell_not_compiled(wanted, error)
             return None
+
+    async def _graphs(self, wanted: Loadable) -> Sequence[tuple[Graph, Any]]:
+        """The graphs of the compiled form with their sessions; none if they cannot be had here."""
         try:
             paths = [await self._blobs.local_path(graph.digest) for graph in wanted.graphs]
 
-            def load() -> Any:
-                contents = [_read(path, blob) for path, blob in zip(paths, wanted.graphs, strict=True)]
-                return compiled(original, [Graph.read(content) for content in contents])
+            def read() -> list[tuple[Graph, Any]]:
+                return [Graph.read(_read(path, blob)) for path, blob in zip(paths, wanted.graphs, strict=True)]
 
-            return await asyncio.to_thread(load)
-        except MemoryError:
+            return await self._in_thread(wanted, read)
+        except MemoryLimit:
             raise
         except Exception as error:
-            log.warning("the compiled form of a model cannot be loaded", model=wanted.artifact.id, error=str(error))
-            return None
+            _tell_not_compiled(wanted, error)
+            return []
+
+    async def _predicts(self, wanted: Loadable, model: Any) -> bool:
+        """Whether a first prediction, of a row that is made up, went well."""
+        signature = wanted.signature
+        return signature is not None and await self._in_thread(
+            wanted, partial(warm_up, wanted.runner, wanted.config, model, signature)
+        )
+
+    async def _in_thread(self, wanted: Loadable, work: Callable[[], T]) -> T:
+        """What loading takes memory and time for. Raises MemoryLimit, and what the work raises."""
+        async with self._slots:
+            try:
+                return await asyncio.to_thread(work)
+            except MemoryError as error:
+                message = f"there is not enough memory to load model {wanted.artifact.id}"
+                raise MemoryLimit(message, limit="process") from error
+
+
+def _loaded(wanted: Loadable, original: Original, stand_in: Any = None, *, prefer_compiled: bool = False) -> LoadedModel:
+    engines = (RUNNER,) if stand_in is None else (ENGINE, RUNNER) if prefer_compiled else (RUNNER, ENGINE)
+    return LoadedModel(
+        artifact_id=wanted.artifact.id,
+        blob=wanted.blob,
+        runner=wanted.runner,
+        config=wanted.config,
+        original=original,
+        stand_in=stand_in,
+        engines=engines,
+        signature=wanted.signature,
+        size=wanted.size,
+        is_workspace=wanted.is_workspace,
+    )
+
+
+def _is_complete(signature: Signature | None) -> bool:
+    """Whether all rows of a training were complete: then so are those that are predicted, and no others need the original."""
+    return signature is not None and not any(column.nullable for column in signature.inputs)
+
+
+def _tell_not_compiled(wanted: Loadable, error: Exception) -> None:
+    log.warning("the compiled form of a model cannot be loaded", model=wanted.artifact.id, error=str(error))
 
 
 def _read(path: Path, blob: Blob) -> bytes:

@@ -14,7 +14,6 @@ from ..artifacts.workspace import Workspace
 from ..errors import ContentCorrupted, MemoryLimit, ModelNotLoadable, ModelwireError
 from ..runners import RunnerRegistry
 from .loading import RUNNER, LoadedModel, ModelLoader, find_model, why_failed
-from .scripts import StoredWorkspace
 
 __all__ = ["RUNNER", "LoadedModel", "ModelCache", "find_model", "why_failed"]
 
@@ -120,13 +119,13 @@ class ModelCache:
             self._forgotten.add(model)
 
     async def verify(self, model: LoadedModel) -> None:
-        """Reads what is not in memory but stays stored until a prediction needs it: the files of a workspace. Raises
-        ContentCorrupted, ContentMissing."""
-        if not isinstance(model.model, StoredWorkspace):
-            return
-        listed = model.model.blob
-        document = b"".join([chunk async for chunk in self._blobs.read(listed.digest)])
-        for digest in (listed.digest, *(file.digest for file in Workspace.from_json(document).files)):
+        """Reads what is not in memory but stays stored until a prediction needs it: the files of a workspace, the original of a compiled
+        form. Raises ContentCorrupted, ContentMissing."""
+        stored = [] if model.original.is_read and not model.is_workspace else [model.blob.digest]
+        if model.is_workspace:
+            document = b"".join([chunk async for chunk in self._blobs.read(model.blob.digest)])
+            stored += [file.digest for file in Workspace.from_json(document).files]
+        for digest in stored:
             if not await self._blobs.verify(digest):
                 raise ContentCorrupted(f"stored content {digest} is damaged or missing", digest=digest)
 

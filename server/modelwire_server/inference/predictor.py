@@ -7,18 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
+import structlog
 
 from modelwire_runners.frames import Frame
 
+from ..compiled.originals import OriginalNeeded
 from ..cores import roam, stand_back
 from ..deadline import remaining
 from ..errors import Overloaded
 from .asks import Ask, Predicted
 from .core_share import CoreShare
 from .lanes import Lane, LaneRules
-from .models import LoadedModel
+from .models import RUNNER, LoadedModel
 from .orders import WhenSent
-from .scripts import ScriptPredictor, StoredWorkspace
+from .scripts import ScriptPredictor
+
+log = structlog.get_logger(__name__)
 
 __all__ = ["LaneRules", "Predicted", "Predictor"]
 
@@ -72,10 +76,13 @@ class Predictor:
         when_sent: WhenSent | None,
     ) -> Predicted:
         """The runner's predictions, checked. Predictions of one `group`, if it is not None, may share a call. `when_sent` is told what to
-        call once the answer has left. Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded, DeadlineExceeded."""
-        if isinstance(model.model, StoredWorkspace):
+        call once the answer has left. Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded, DeadlineExceeded, and where the
+        original of a compiled model is needed, ModelNotLoadable, ContentCorrupted, StorageUnavailable."""
+        if model.is_workspace:
             config = {**model.config, "prediction_periods": horizon}
             return await self._by_script(model, config, historic.table(), future.table(), geo, run_info)
+        if not model.original.is_read and model.chosen(engine) == RUNNER:
+            await model.original.read()
         lane, left = self.lane(model, engine), remaining()
         ask = Ask(
             future=future,
@@ -89,11 +96,15 @@ class Predictor:
         leave = lane.enter()
         if when_sent is not None:
             when_sent(leave)
-            return await lane.predict(ask)
         try:
             return await lane.predict(ask)
+        except OriginalNeeded:
+            log.info("a prediction needs a model as it was trained, which is read now", model=model.artifact_id)
+            await model.original.read()
+            return await lane.predict(ask)
         finally:
-            leave()
+            if when_sent is None:
+                leave()
 
     async def _by_script(
         self,
@@ -110,7 +121,7 @@ class Predictor:
         began = time.perf_counter()
         try:
             table = await self._scripts.predict(
-                model.model,
+                model.original.get(),
                 runner_id=model.runner.info.id,
                 config=config,
                 historic=historic,
@@ -121,7 +132,9 @@ class Predictor:
         finally:
             self._in_scripts -= 1
         seconds = time.perf_counter() - began
-        return Predicted(answer=table, model_id=model.artifact_id, engine=model.engine, queue_seconds=0.0, compute_seconds=seconds)
+        return Predicted(
+            answer=table, model_id=model.artifact_id, engine=model.chosen(), queue_seconds=0.0, compute_seconds=seconds
+        )
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

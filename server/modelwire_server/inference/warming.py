@@ -1,30 +1,33 @@
 """The first predictions of a model, with made-up rows: they are slow, and nobody should wait for them."""
 
-import contextlib
 import inspect
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from modelwire_runners import BaseModelRunner, RunContext
 from modelwire_runners.invoke import run_predict
+from modelwire_runners.numbers import array_of, is_plain_type
 
 from ..casts import is_text, type_named
 from ..columns import Column
+from ..compiled.originals import OriginalNeeded
 from ..signature import Signature
 
 
-def warm_up(runner: BaseModelRunner[Any], config: dict[str, Any], models: Iterable[Any], signature: Signature) -> None:
-    """Predicts once with each of the objects that the runner's function may be given. What that raises is not looked at: the rows are
-    made up. Async functions are left alone, they belong to the event loop."""
+def warm_up(runner: BaseModelRunner[Any], config: dict[str, Any], model: Any, signature: Signature) -> bool:
+    """Predicts once with an object that the runner's function may be given, and tells whether that went well. What goes wrong is not looked
+    at: the row is made up. Async functions are left alone, they belong to the event loop, and so are those that want more than a row."""
     table = example_of(signature)
-    if table is None or inspect.iscoroutinefunction(runner.function("on_predict")):
-        return
-    for model in models:
-        with contextlib.suppress(Exception):
-            run_predict(runner, config, model, table.slice(0, 0), table, None, RunContext())
+    if table is None or not runner.independent_rows or inspect.iscoroutinefunction(runner.function("on_predict")):
+        return False
+    try:
+        run_predict(runner, config, model, table.slice(0, 0), table, None, RunContext())
+    except (Exception, OriginalNeeded):
+        return False
+    return True
 
 
 def example_of(signature: Signature) -> pa.Table | None:
@@ -40,7 +43,7 @@ def _example(column: Column) -> pa.Array | None:
     if pa.types.is_dictionary(kind):
         values = pa.array(list(column.categories or ())[:1] or [_value(kind.value_type)], kind.value_type)
         return pa.DictionaryArray.from_arrays(pa.array([0], kind.index_type), values, ordered=kind.ordered)
-    return pa.array([_value(kind)], kind)
+    return array_of(np.ones(1, np.int8)).cast(kind) if is_plain_type(kind) else pa.array([_value(kind)], kind)
 
 
 def _value(kind: pa.DataType) -> Any:

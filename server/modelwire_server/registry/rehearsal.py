@@ -8,7 +8,6 @@ import pyarrow as pa
 from ..database.engine import Database
 from ..errors import ModelwireError, Overloaded, ShuttingDown
 from ..inference.models import LoadedModel
-from ..inference.scripts import StoredWorkspace
 from ..inference.warming import example_of
 from ..prediction import Prediction
 from . import store
@@ -56,7 +55,7 @@ class Rehearsal:
             (finding, *_) = of_trial(GoldenRows(), Trial(predicted.table, predicted.compute_seconds), None)
             return "" if finding.passed else finding.message
         await self._prediction.verify(model)
-        if isinstance(model.model, StoredWorkspace):
+        if model.is_workspace:
             # A process for a made-up row would be dear.
             return ""
         return await self._made_up(model)

@@ -12,7 +12,6 @@ from modelwire_runners.invoke import run_score
 
 from ..errors import FieldViolation, InvalidField, InvalidPrediction, MemoryLimit, Overloaded, RunnerFailed
 from ..inference.models import LoadedModel
-from ..inference.scripts import StoredWorkspace
 from ..prediction import Prediction, PredictOrder
 from ..registry.catalog import ModelCatalog
 from ..registry.model import Resolved
@@ -68,7 +67,9 @@ class ScoreDesk:
         model = await self._prediction.load(named.artifact_id)
         target = order.target or await self._target_of(named, model)
         rows = _with_truth(order.data, target)
-        if model.runner.overrides("on_score") and not isinstance(model.model, StoredWorkspace):
+        if model.runner.overrides("on_score") and not model.is_workspace:
+            # It may ask anything of the model.
+            await model.original.read()
             compute = partial(_by_runner, model, rows)
         else:
             compute = partial(_compared, order, rows, target, await self._predicted(model, rows, target))

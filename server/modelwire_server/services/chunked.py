@@ -18,7 +18,6 @@ from ..frame_stream import FrameStream, Pieces
 from ..frames import FrameLimits
 from ..inference.models import LoadedModel
 from ..inference.predictor import Predicted
-from ..inference.scripts import StoredWorkspace
 from ..interceptors.errors import status_of
 from ..periods import PERIOD
 from ..prediction import Prediction, PredictOrder
@@ -291,4 +290,4 @@ def order_of(header: pb.PredictRequest) -> PredictOrder:
 def may_be_cut(model: LoadedModel) -> bool:
     """Whether rows may be predicted without the others. A script would be started for each piece."""
     runner = model.runner
-    return runner.independent_rows and not runner.info.requires_geo and not isinstance(model.model, StoredWorkspace)
+    return runner.independent_rows and not runner.info.requires_geo and not model.is_workspace
