@@ -51,9 +51,9 @@ class Place:
             found = stub.Predict(predict_service_pb2.PredictRequest(model=model, future=frame, **fields), timeout=60)
         return found.engine, pa.ipc.open_stream(found.predictions.arrow).read_all()["p"].to_pylist()
 
-    @property
-    def has_scikit_learn(self) -> bool:
-        return any("/sklearn/" in library.path for library in self.server.process.memory_maps())
+    def has(self, package: str) -> bool:
+        """Whether the server has a library of the package in memory."""
+        return any(f"/{package}/" in library.path for library in self.server.process.memory_maps())
 
 
 @pytest.fixture
@@ -62,15 +62,17 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield Place(server)
 
 
-def test_a_compiled_model_predicts_without_scikit_learn_until_a_row_needs_it(place: Place) -> None:
+def test_a_compiled_model_predicts_without_its_libraries_until_a_row_needs_them(place: Place) -> None:
     model = place.trained("late")
     engine, found = place.predict(model, rows(50))
     assert engine == "onnx"
-    assert not place.has_scikit_learn
+    assert place.has("onnxruntime")
+    assert not place.has("sklearn")
+    assert not place.has("pandas")
     with_gaps = rows(50, gaps=True)
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: place.predict(model, with_gaps), range(16)))
-    assert place.has_scikit_learn
+    assert place.has("sklearn")
     assert {engine for engine, _ in answers} == {"runner"}
     expected = place.predict(model, with_gaps, engine="runner")
     assert all(answer == expected for answer in answers)
@@ -84,7 +86,7 @@ def test_a_compiled_model_predicts_without_scikit_learn_until_a_row_needs_it(pla
 def test_whoever_asks_for_the_original_gets_it(place: Place) -> None:
     model = place.trained("late")
     assert place.predict(model, rows(3), engine="runner")[0] == "runner"
-    assert place.has_scikit_learn
+    assert place.has("sklearn")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_whoever_asks_for_the_original_gets_it(place: Place) -> None:
 def test_an_original_that_will_be_needed_is_read_at_once(place: Place, runner: str, gaps: bool) -> None:
     model = place.trained(runner, gaps=gaps)
     assert place.predict(model, rows(3))[0] == "onnx"
-    assert place.has_scikit_learn
+    assert place.has("sklearn")
     assert place.predict(model, rows(3, gaps=True))[0] == "runner"
     assert READ not in place.server.output()
 
