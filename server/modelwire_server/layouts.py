@@ -95,6 +95,10 @@ class PlainFrame:
     def of_width(self, width: int | None) -> Self:
         return type(self)(self.data, self.layout, width)
 
+    def is_like(self, other: object) -> bool:
+        """Whether the other is one frame, too, whose values lie where these do."""
+        return type(other) is PlainFrame and other.layout is self.layout and other.width == self.width
+
     def table(self) -> pa.Table:
         return pa.ipc.open_stream(self.data).read_all()
 
@@ -114,8 +118,8 @@ class PlainFrames(PlainFrame):
 
     __slots__ = ("count",)
 
-    def __init__(self, datas: Sequence[bytes], layout: Layout) -> None:
-        super().__init__(b"".join(datas), layout)
+    def __init__(self, datas: Sequence[bytes], layout: Layout, width: int | None = None) -> None:
+        super().__init__(b"".join(datas), layout, width)
         self.count = len(datas)
 
     @property

@@ -10,7 +10,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from .inference.predictor import Predicted
-from .tallies import Tallies, Tally
+from .tallies import Counts, Tallies, Tally
 from .upkeep.rounds import Stored
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -37,11 +37,11 @@ class ServerMetrics:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         call = ("service", "method")
-        self.calls_started = Counter("modelwire_calls_started", "Calls that began.", call, registry=registry)
-        self.calls_handled = Counter(
+        self.calls_started = Counts("modelwire_calls_started", "Calls that began.", call, registry=registry)
+        self.calls_handled = Counts(
             "modelwire_calls_handled", "Calls that ended, by status code.", (*call, "code"), registry=registry
         )
-        self.calls_in_flight = Gauge("modelwire_calls_in_flight", "Calls under way.", call, registry=registry)
+        self.calls_in_flight = Counts("modelwire_calls_in_flight", "Calls under way.", call, registry=registry, goes_down=True)
         self.call_seconds = Tallies(
             "modelwire_call_seconds", "How long calls took.", call, buckets=_CALL_BUCKETS, registry=registry
         )

@@ -1,11 +1,11 @@
-"""Histograms of what happens on the event loop thousands of times per second: those of prometheus_client, which any thread may use, take
-a tenth of the time of a prediction."""
+"""Counters and histograms of what happens on the event loop thousands of times per second: those of prometheus_client, which any thread may
+use, take a tenth of the time of a prediction."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 
@@ -46,4 +46,34 @@ class Tallies(Collector):
                 seen += count
                 buckets.append((bound, seen))
             family.add_metric(values, buckets, tally.total)
+        yield family
+
+
+class Count:
+    """How often something has happened under some labels, or is the case. For one thread."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+class Counts(Collector):
+    """A counter by labels, or a gauge where `goes_down`."""
+
+    def __init__(
+        self, name: str, help: str, labels: Sequence[str], *, registry: CollectorRegistry, goes_down: bool = False
+    ) -> None:
+        self._name, self._help, self._labels = name, help, tuple(labels)
+        self._family = GaugeMetricFamily if goes_down else CounterMetricFamily
+        self._counts: dict[tuple[str, ...], Count] = {}
+        registry.register(self)
+
+    def labels(self, *values: str) -> Count:
+        return self._counts.get(values) or self._counts.setdefault(values, Count())
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        family = self._family(self._name, self._help, labels=self._labels)
+        for values, count in list(self._counts.items()):
+            family.add_metric(values, count.value)
         yield family

@@ -260,7 +260,6 @@ class Call(CallContext):
         self._watch.admission.scheduled()
         self._is_begun = False
         self._task = self._loop.create_task(self._run(behaviour, decode, request))
-        self._task.add_done_callback(self._done)
 
     def _begins(self) -> None:
         if not self._is_begun:
@@ -281,6 +280,8 @@ class Call(CallContext):
         except Exception as error:
             log.exception("a method failed")
             self._fail(_Code.UNKNOWN, f"Unexpected {type(error)}: {error}")
+        finally:
+            self._end_method()
 
     def _fail(self, code: grpc.StatusCode, text: str) -> None:
         if not self._is_over:
@@ -291,6 +292,8 @@ class Call(CallContext):
         if self._task is not None:
             self._task.cancel()
             self._wake()
+            if not self._is_begun:  # and never will be
+                self._end_method()
         else:
             self._arrive()
             self._watch.ended(self)
@@ -301,10 +304,10 @@ class Call(CallContext):
             self._watch.admission.arrived(self._expected)
             self._expected = None
 
-    def _done(self, task: "asyncio.Task[None]") -> None:
+    def _end_method(self) -> None:
         self._task = None
         self._begins()
-        self._fail(_Code.CANCELLED, "the call was canceled")  # if that was before its first step
+        self._fail(_Code.CANCELLED, "the call was canceled")  # where nothing else was said
         try:
             self.end()
         finally:

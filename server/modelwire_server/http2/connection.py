@@ -34,7 +34,7 @@ from .frames import (
 )
 from .header_blocks import Headers
 from .keepalive import Keepalive
-from .outgoing import Outgoing
+from .outgoing import Outgoing, Turn
 from .rules import ConnectionRules
 from .stream_limit import StreamLimit
 from .stream_table import Gate, StreamTable
@@ -66,12 +66,13 @@ class Connection(asyncio.Protocol):
         on_begin: Callable[["Connection"], None],
         on_end: Callable[["Connection"], None],
         timers: Timers,
+        turn: Turn,
     ) -> None:
         self._rules = rules
         self._accept, self._gate = accept, gate
         self._on_begin, self._on_end = on_begin, on_end
         self._loop = asyncio.get_running_loop()
-        self._timers = timers
+        self._timers, self._turn = timers, turn
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._out: Outgoing = None  # type: ignore[assignment]
         self._streams: StreamTable = None  # type: ignore[assignment]
@@ -88,7 +89,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self._out = Outgoing(transport, self._keepalive)
+        self._out = Outgoing(transport, self._keepalive, self._turn)
         self._streams = StreamTable(self._rules, self._limit, self, self._gate, self._out, self._timers)
         self.peer = _peer(transport.get_extra_info("peername"))
         self._keepalive.start()

@@ -7,6 +7,7 @@ begins with the same fields as one before.
 
 from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from hpack.exceptions import HPACKError
@@ -36,6 +37,7 @@ _TO_NUMBERS = [
     for last in range(_NUMBERS)
 ]
 _NEVER_FORGOTTEN = 1 << 62
+_SHORT_LENGTHS = [length.to_bytes() for length in range(0x7F)]
 # Beginnings of blocks that are remembered for a connection, and how many fields they may have.
 _MOST_BEGINNINGS, _LONGEST_BEGINNING = 16, 32
 
@@ -216,14 +218,20 @@ NO_TABLE = b"\x20"
 
 def encode(fields: Iterable[tuple[str, str]]) -> bytes:
     """A block that neither needs the table nor changes it."""
-    return b"".join(b"\x00" + _encoded(name) + _encoded(value) for name, value in fields)
+    return b"".join([_encoded_name(name) + _encoded(value) for name, value in fields])
+
+
+@lru_cache(256)
+def _encoded_name(name: str) -> bytes:
+    """With what goes before it. The same few come with every answer."""
+    return b"\x00" + _encoded(name)
 
 
 def _encoded(text: str) -> bytes:
     data = text.encode("latin-1")
     length = len(data)
     if length < 0x7F:
-        return length.to_bytes() + data
+        return _SHORT_LENGTHS[length] + data
     rest, more = length - 0x7F, bytearray(b"\x7f")
     while rest >= 0x80:
         more.append(rest & 0x7F | 0x80)

@@ -150,7 +150,9 @@ def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> list[Field]:
     ]
 
 
+@lru_cache(256)
 def _is_reserved(name: str) -> bool:
+    """Told in the log once, rather than at each call."""
     if name not in _RESERVED and not name.startswith(":"):
         return False
     log.warning("metadata that a method may not set are left out", name=name)

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterable
 
+import structlog
+
 from .frames import (
     FIRST_MAX_FRAME,
     FIRST_WINDOW,
@@ -16,6 +18,8 @@ from .frames import (
 from .keepalive import Keepalive
 from .streams import Stream
 
+log = structlog.get_logger(__name__)
+
 # So much is collected before it is handed to the socket.
 _ENOUGH = 64 << 10
 # A peer that does not read so much of what it is answered is not read any more, either.
@@ -24,17 +28,40 @@ _MOST_UNREAD = 1 << 20
 _LARGEST_SENT = 256 << 10
 
 
+class Turn:
+    """The connections that have something to send when the turn of the event loop is over: one callback for all of them."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Outgoing] = []
+
+    def add(self, out: "Outgoing") -> None:
+        if not self._waiting:
+            self._loop.call_soon(self._end)
+        self._waiting.append(out)
+
+    def _end(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for out in waiting:
+            try:
+                out.end_turn()
+            except Exception:  # the others have their turn all the same
+                log.exception("what was to be sent could not be")
+
+
 class Outgoing:
     """`window` and `first_window` are what the peer takes at once, in all and of each stream; `is_choked` is whether the socket takes no
     more."""
 
-    def __init__(self, transport: asyncio.Transport, keepalive: Keepalive) -> None:
+    def __init__(self, transport: asyncio.Transport, keepalive: Keepalive, turn: Turn) -> None:
         self._transport = transport
         self._keepalive = keepalive
+        self._turn = turn
         self._loop = asyncio.get_running_loop()
         self._collected: list[bytes | memoryview] = []
         self._size = 0
-        self._is_flushing = False
+        # Whether it is flushed when the turn is over.
+        self._is_in_turn = False
         # Streams whose answers wait for room, and those of them that may have it.
         self._waiting: dict[int, Stream] = {}
         self._ready: dict[int, Stream] = {}
@@ -50,9 +77,9 @@ class Outgoing:
         self._size += len(data)
         if self._size >= _ENOUGH:
             self.flush()
-        elif not self._is_flushing:
-            self._is_flushing = True
-            self._loop.call_soon(self._flush_in_turn)
+        elif not self._is_in_turn:
+            self._is_in_turn = True
+            self._turn.add(self)
 
     def write(self, data: bytes | memoryview) -> None:
         """What belongs to a stream."""
@@ -138,8 +165,8 @@ class Outgoing:
             elif not stream.has_waiting:
                 self._waiting.pop(number, None)
 
-    def _flush_in_turn(self) -> None:
-        self._is_flushing = False
+    def end_turn(self) -> None:
+        self._is_in_turn = False
         self.flush()
 
     def _retry(self) -> None:

@@ -19,6 +19,7 @@ from .frames import Code, StreamFault
 from .header_blocks import Headers
 from .messages import ENCODINGS
 from .metadata import Malformed, Request, path_of, read_request, read_timeout
+from .outgoing import Turn
 from .rules import ConnectionRules
 from .streams import Receiver, Stream
 from .timers import Timers
@@ -64,7 +65,7 @@ class GrpcServer:
         self._calls: set[Call] = set()
         self.admission = Admission(rules.max_pending)
         self._is_leaving = False
-        self.timers = Timers()
+        self.timers, self._turn = Timers(), Turn()
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.port: int = listeners[0].getsockname()[1]
@@ -135,7 +136,7 @@ class GrpcServer:
             task.add_done_callback(self._accepting.discard)
 
     def _connection(self) -> Connection:
-        return Connection(self._rules.connection, self._accept, self, self._begun, self._ended, self.timers)
+        return Connection(self._rules.connection, self._accept, self, self._begun, self._ended, self.timers, self._turn)
 
     def _begun(self, connection: Connection) -> None:
         loop, rules = asyncio.get_running_loop(), self._rules

@@ -298,7 +298,7 @@ class StreamTable:
         self._look_whether_idle()
 
     def _look_whether_idle(self) -> None:
-        if not len(self) and self._opener is not None:
+        if not (self._streams or self._refused or self._refused_before) and self._opener is not None:
             self._opener.idle()
 
     def linger(self, stream: Stream) -> None:

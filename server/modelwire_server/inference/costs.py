@@ -15,7 +15,7 @@ class CallCost:
         self._calls = 0
         self._most_rows = 0
         self._rows = self._seconds = 0.0
-        self._variance = self._covariance = 0.0
+        self._variance = self._covariance = self._slope = 0.0
 
     def observe(self, rows: int, seconds: float) -> None:
         """Takes note of a call. The first one is known to be slow, so it counts only until there is a second."""
@@ -27,10 +27,10 @@ class CallCost:
         self._seconds += weight * more_seconds
         self._variance = (1 - weight) * (self._variance + weight * more_rows * more_rows)
         self._covariance = (1 - weight) * (self._covariance + weight * more_rows * more_seconds)
+        self._slope = max(0.0, self._covariance / self._variance) if self._variance > 0.5 else 0.0
 
     def of(self, rows: int) -> float | None:
         """The seconds that a call with so many rows takes; None if there is no telling."""
         if self._calls < 2 or rows > _BEYOND * self._most_rows:
             return None
-        slope = max(0.0, self._covariance / self._variance) if self._variance > 0.5 else 0.0
-        return max(0.0, self._seconds + slope * (rows - self._rows))
+        return max(0.0, self._seconds + self._slope * (rows - self._rows))

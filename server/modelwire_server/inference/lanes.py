@@ -29,7 +29,7 @@ from modelwire_runners.numbers import Columns
 from ..compiled.originals import OriginalNeeded
 from ..compiled.stand_ins import fallbacks
 from ..errors import InvalidPrediction, MemoryLimit, ModelwireError, Overloaded, RunnerFailed
-from .asks import Ask, Joined, Predicted, WaitingLine, split
+from .asks import Ask, Predicted, WaitingLine, joined, split
 from .core_share import CoreShare
 from .costs import CallCost
 from .crowds import Crowd
@@ -238,7 +238,7 @@ class Lane:
     def _compute(self, asks: Sequence[Ask]) -> tuple[list[Outcome], float]:
         """The outcome of each ask, and how long the call took. Asks that cannot be answered together are answered one by one."""
         began, first, fallen_back = time.perf_counter(), asks[0], fallbacks.count
-        future = first.future if len(asks) == 1 else Joined([ask.future for ask in asks])
+        future = first.future if len(asks) == 1 else joined([ask.future for ask in asks])
         try:
             answer = self._called(first, future, self._parsed(first.horizon).copy())
         except (Exception, SystemExit) as error:

@@ -15,8 +15,8 @@ def count_calls(metrics: ServerMetrics) -> Around:
         seconds, went_well = metrics.call_seconds.labels(*labels), metrics.calls_handled.labels(*labels, OK)
 
         async def counted(request: Any, context: Context) -> Any:
-            started.inc()
-            in_flight.inc()
+            started.value += 1
+            in_flight.value += 1
             began, failure = time.perf_counter(), None
             try:
                 return await act(request, context)
@@ -24,9 +24,9 @@ def count_calls(metrics: ServerMetrics) -> Around:
                 failure = error
                 raise
             finally:
-                in_flight.dec()
+                in_flight.value -= 1
                 code = code_of(context, failure)
-                (went_well if code == OK else metrics.calls_handled.labels(*labels, code)).inc()
+                (went_well if code == OK else metrics.calls_handled.labels(*labels, code)).value += 1
                 seconds.observe(time.perf_counter() - began)
 
         return counted

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from modelwire_runners.frames import TableFrame
 from modelwire_server.errors import DeadlineExceeded
-from modelwire_server.inference.asks import Ask, Joined, WaitingLine, split
+from modelwire_server.frames import FrameLimits, read_frame, write_frame
+from modelwire_server.inference.asks import Ask, WaitingLine, joined, split
+from modelwire_server.layouts import Layouts, PlainFrame, PlainFrames
 
 
 def ask(rows: int = 1, group: Any = "one", deadline: float | None = None) -> Ask:
@@ -72,10 +74,37 @@ def test_what_is_joined_is_split_again(sizes: list[int]) -> None:
         pa.table({"x": np.arange(end - size, end, dtype="f8"), "t": pa.array([str(size)] * size, pa.string())})
         for end, size in zip(ends, sizes, strict=True)
     ]
-    joined = Joined([TableFrame(table, ["x"]) for table in tables])
-    assert joined.num_rows == sum(sizes)
-    assert joined.matrix()[:, 0].tolist() == list(range(sum(sizes)))
-    assert not joined.matrix().flags.writeable
-    assert [piece.to_pydict() for piece in split(joined.table(), sizes)] == [table.to_pydict() for table in tables]
-    pieces = list(split({"x": joined.matrix()[:, 0]}, sizes))
+    whole = joined([TableFrame(table, ["x"]) for table in tables])
+    assert whole.num_rows == sum(sizes)
+    assert whole.matrix()[:, 0].tolist() == list(range(sum(sizes)))
+    assert not whole.matrix().flags.writeable
+    assert [piece.to_pydict() for piece in split(whole.table(), sizes)] == [table.to_pydict() for table in tables]
+    pieces = list(split({"x": whole.matrix()[:, 0]}, sizes))
     assert [piece["x"].tolist() for piece in pieces] == [table.column("x").to_pylist() for table in tables]
+
+
+@given(st.lists(st.integers(1, 3), min_size=2, max_size=6))
+def test_frames_that_are_read_where_they_lie_are_joined_whether_or_not_they_are_laid_out_alike(sizes: list[int]) -> None:
+    numbers, layouts = iter(range(10**6)), Layouts()
+    frames = [plain(layouts, pa.table({name: [float(next(numbers)) for _ in range(size)] for name in "abc"})) for size in sizes]
+    whole = joined(frames)
+    assert isinstance(whole, PlainFrames) == (len(set(sizes)) == 1)
+    assert whole.num_rows == sum(sizes)
+    np.testing.assert_array_equal(whole.matrix(), np.concatenate([frame.matrix() for frame in frames]), strict=True)
+    assert whole.table() == pa.concat_tables([frame.table() for frame in frames])
+    assert not isinstance(joined([*frames, whole]), PlainFrames)
+
+
+def test_frames_are_not_taken_for_alike_where_others_are_to_have_fewer_columns() -> None:
+    frame = plain(Layouts(), pa.table({"a": [1.0], "b": [2.0]}))
+    assert frame.is_like(frame.of_width(2))
+    assert not frame.is_like(frame.of_width(1))
+
+
+def plain(layouts: Layouts, table: pa.Table) -> PlainFrame:
+    content = write_frame(table)
+    if layouts.known(content) is None:
+        layouts.learn(content, read_frame(content, FrameLimits(), "future"))
+    frame = layouts.known(content)
+    assert frame is not None
+    return frame

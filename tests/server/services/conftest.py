@@ -129,7 +129,7 @@ class Edge:
     async def left_by_all(self, service: str, method: str) -> None:
         """Returns once the server has noticed that nobody calls the method any more."""
         under_way = self.metrics.calls_in_flight.labels(f"modelwire.v1.{service}", method)
-        while under_way._value.get():
+        while under_way.value:
             await self.database.check()
 
     def unfinished(self) -> list[Path]:
