@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from . import arrow_functions as pc
 
 PERIOD = "time_period"
 
@@ -41,7 +42,7 @@ def _part(periods: pa.ChunkedArray, part: str) -> pa.ChunkedArray:
 
 
 _PARTS: dict[str, tuple[str, Callable[[pa.ChunkedArray], pa.ChunkedArray]]] = {
-    "year": (r"^(?P<part>\d{4})", pc.year),
-    "month": (r"^\d{4}-?(?P<part>\d{2})", pc.month),
-    "week": (r"^\d{4}-?W(?P<part>\d{1,2})", pc.iso_week),
+    "year": (r"^(?P<part>\d{4})", lambda dates: pc.year(dates)),
+    "month": (r"^\d{4}-?(?P<part>\d{2})", lambda dates: pc.month(dates)),
+    "week": (r"^\d{4}-?W(?P<part>\d{1,2})", lambda dates: pc.iso_week(dates)),
 }

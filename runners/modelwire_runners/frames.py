@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from .mixed import is_mixed, mixed_array, mixed_values
-from .numbers import Columns, array_of, is_plain, is_plain_type, numbers_of
+from .numbers import Columns, array_of, is_plain, numbers_of, type_of_numbers
 
 # The column that an array or list of bare values becomes.
 VALUES_COLUMN = "prediction"
@@ -177,7 +177,7 @@ def _columns_of(table: pa.Table) -> Columns | None:
     schema = table.schema
     if schema.metadata or not schema.names or len(set(schema.names)) < len(schema.names):
         return None
-    if not all(is_plain_type(field.type) and field.nullable and not field.metadata for field in schema):
+    if not all(type_of_numbers(field.type) is not None and field.nullable and not field.metadata for field in schema):
         return None
     if any(column.num_chunks != 1 for column in table.columns):
         return None

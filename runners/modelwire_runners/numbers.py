@@ -21,9 +21,9 @@ def is_plain(values: Any) -> bool:
     return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype in _KINDS
 
 
-def is_plain_type(kind: pa.DataType) -> bool:
-    """Whether numpy has the same numbers."""
-    return kind in _PLAIN
+def type_of_numbers(kind: pa.DataType) -> np.dtype[Any] | None:
+    """What numpy has for the same numbers; None for what is no plain number."""
+    return _PLAIN.get(kind)
 
 
 def numbers_of(array: pa.Array) -> np.ndarray[tuple[int], np.dtype[Any]] | None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from . import arrow_functions as pc
 from .mixed import is_mixed, mixed_values
 
 _ROWS_AT_ONCE = 1 << 16

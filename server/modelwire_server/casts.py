@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from modelwire_runners import arrow_functions as pc
 
 Cast = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 

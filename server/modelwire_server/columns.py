@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from modelwire_runners import arrow_functions as pc
 from modelwire_runners.mixed import MIXED
 
 from .casts import Cast, Loses, is_text, lossless_cast, shown, type_named

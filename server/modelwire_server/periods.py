@@ -1,7 +1,8 @@
 """How many periods a frame spans: the horizon of a prediction whose caller does not give one."""
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from modelwire_runners import arrow_functions as pc
 
 PERIOD, LOCATION = "time_period", "location"
 # Beyond so many pairs of location and period the count is given up rather than kept in memory.

@@ -16,8 +16,8 @@ from itertools import chain
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from modelwire_runners import arrow_functions as pc
 from modelwire_runners.mixed import is_mixed, mixed_array, mixed_values
 
 from .errors import FieldViolation, FrameTooLarge, InvalidFrame

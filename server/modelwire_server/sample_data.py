@@ -68,7 +68,7 @@ def generate_sample(order: SampleOrder, info: RunnerInfo) -> SampleData:
 
 
 def frame(
-    order: SampleOrder, random: np.random.Generator, first: int, periods: int, extra: list[str], *, known_target: bool = True
+    order: SampleOrder, random: "np.random.Generator", first: int, periods: int, extra: list[str], *, known_target: bool = True
 ) -> pa.Table:
     """`periods` periods of every location, beginning with period number `first`."""
     rows = periods * order.locations

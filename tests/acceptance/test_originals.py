@@ -51,9 +51,9 @@ class Place:
             found = stub.Predict(predict_service_pb2.PredictRequest(model=model, future=frame, **fields), timeout=60)
         return found.engine, pa.ipc.open_stream(found.predictions.arrow).read_all()["p"].to_pylist()
 
-    def has(self, package: str) -> bool:
-        """Whether the server has a library of the package in memory."""
-        return any(f"/{package}/" in library.path for library in self.server.process.memory_maps())
+    def has(self, package: str, module: str = "") -> bool:
+        """Whether the server has a library of the package in memory, or of a module of it."""
+        return any(f"/{package}/{module}" in library.path for library in self.server.process.memory_maps())
 
 
 @pytest.fixture
@@ -69,6 +69,7 @@ def test_a_compiled_model_predicts_without_its_libraries_until_a_row_needs_them(
     assert place.has("onnxruntime")
     assert not place.has("sklearn")
     assert not place.has("pandas")
+    assert not place.has("pyarrow", "_compute.")
     with_gaps = rows(50, gaps=True)
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: place.predict(model, with_gaps), range(16)))

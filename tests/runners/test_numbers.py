@@ -5,12 +5,14 @@ import sys
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from modelwire_runners.numbers import array_of, is_plain, is_plain_type, numbers_of, table_of
+from modelwire_runners import arrow_functions
+from modelwire_runners.numbers import array_of, is_plain, numbers_of, table_of, type_of_numbers
 
 KINDS = ["f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
 
@@ -23,7 +25,7 @@ def test_numbers_are_the_same_on_both_sides(numbers: np.ndarray, step: int) -> N
     assert is_plain(numbers)
     array = array_of(numbers)
     array.validate(full=True)
-    assert is_plain_type(array.type)
+    assert type_of_numbers(array.type) == numbers.dtype
     assert array.equals(pa.array(numbers)) or np.isnan(numbers).any()
     for begin in (0, len(numbers) // 2, len(numbers)):
         found = numbers_of(array.slice(begin))
@@ -66,11 +68,17 @@ def test_others_are_not_plain(values: object) -> None:
     assert not is_plain(values)
 
 
-def test_pandas_is_left_alone() -> None:
+def test_pandas_and_the_functions_of_arrow_are_left_alone() -> None:
     code = (
         "import sys, numpy as np; from modelwire_runners.frames import *; from modelwire_runners.numbers import *;"
         "table = table_of({'a': np.arange(3.0), 'b': np.arange(3)});"
         "TableFrame(table).matrix(), to_columns(table), to_table(np.arange(3)), to_table({'p': np.arange(3)});"
-        "assert 'pandas' not in sys.modules"
+        "assert not {'pandas', 'pyarrow.compute'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_functions_of_arrow_are_those_of_pyarrow() -> None:
+    assert arrow_functions.year is pc.year
+    with pytest.raises(AttributeError, match="no_such_function"):
+        arrow_functions.no_such_function  # noqa: B018

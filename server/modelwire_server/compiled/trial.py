@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from modelwire_runners import arrow_functions as pc
 
 from .conversion import TOLERANCE, convert, differs
 from .layouts import NotSupported

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
+from modelwire_runners import arrow_functions as pc
 from modelwire_runners.mixed import is_mixed, mixed_array, mixed_values
 
 from ..errors import FieldViolation, InvalidFrame

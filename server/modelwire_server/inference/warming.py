@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from modelwire_runners import BaseModelRunner, RunContext
 from modelwire_runners.invoke import run_predict
-from modelwire_runners.numbers import array_of, is_plain_type
+from modelwire_runners.numbers import array_of, type_of_numbers
 
 from ..casts import is_text, type_named
 from ..columns import Column
@@ -43,7 +43,8 @@ def _example(column: Column) -> pa.Array | None:
     if pa.types.is_dictionary(kind):
         values = pa.array(list(column.categories or ())[:1] or [_value(kind.value_type)], kind.value_type)
         return pa.DictionaryArray.from_arrays(pa.array([0], kind.index_type), values, ordered=kind.ordered)
-    return array_of(np.ones(1, np.int8)).cast(kind) if is_plain_type(kind) else pa.array([_value(kind)], kind)
+    numbers = type_of_numbers(kind)
+    return pa.array([_value(kind)], kind) if numbers is None else array_of(np.ones(1, numbers))
 
 
 def _value(kind: pa.DataType) -> Any:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from modelwire_runners import arrow_functions as pc
 
 from .gate import Finding, GoldenRows
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from modelwire_runners import InvalidResult, RunContext
+from modelwire_runners import arrow_functions as pc
 from modelwire_runners.invoke import run_score
 
 from ..errors import FieldViolation, InvalidField, InvalidPrediction, MemoryLimit, Overloaded, RunnerFailed

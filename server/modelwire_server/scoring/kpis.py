@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from modelwire_runners import arrow_functions as pc
 from modelwire_runners.mixed import is_mixed, mixed_values
 
 Numbers = np.ndarray[tuple[int], np.dtype[np.float64]]
