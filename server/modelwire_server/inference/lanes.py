@@ -44,6 +44,8 @@ TRIVIAL = 60e-6
 # Calls that take so long, and keep a core busy for such a part of it, leave a core to the event loop.
 LONG = 0.02
 BUSY = 0.2
+# The weight of one call in that part; what was before it fades.
+_WEIGHT = 0.25
 # Calls whose thread has a core for such a part of their time do nothing else than compute.
 COMPUTES = 0.5
 # So much of the time that a caller has left may be spent in the line, as far as can be told.
@@ -92,7 +94,8 @@ class Lane:
         self._cost = CallCost(MUCH_TOO_SLOW)
         self._line = WaitingLine(rules.max_rows)
         self._running = 0
-        # Whether calls keep a core busy for long.
+        # For which part of their time calls have had a core of late, and whether they keep one busy for long.
+        self._busy: float | None = None
         self._keeps_core = False
         self._timer: asyncio.TimerHandle | None = None
         self._open = 0
@@ -213,13 +216,18 @@ class Lane:
         if turn is not None:
             self._share.end(turn)
         outcomes, seconds, busy = done.result()
-        self._keeps_core = seconds > LONG and busy > BUSY * seconds
+        self._keeps_core = seconds > LONG and self._busy_of_late(busy / seconds) > BUSY
         # A short call that only computes would not wait for other threads on the event loop.
         only_computes = seconds < MUCH_TOO_SLOW and busy > COMPUTES * seconds
         self._cost.observe(_rows(asks), busy if only_computes else seconds)
         _tell(asks, outcomes)
         if self._line:
             self._begin()
+
+    def _busy_of_late(self, part: float) -> float:
+        """Takes note of a call. One that others kept from the cores says little of the next."""
+        self._busy = part if self._busy is None else self._busy + (part - self._busy) * _WEIGHT
+        return self._busy
 
     def _compute_now(self, ask: Ask) -> Predicted:
         """_compute() for one ask that need not wait, on the event loop."""
