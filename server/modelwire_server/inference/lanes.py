@@ -196,7 +196,7 @@ class Lane:
         if asks:
             self._running += 1
             done = asyncio.get_running_loop().run_in_executor(self._pool, self._timed, asks)
-            done.add_done_callback(partial(self._finish, asks, turn))
+            done.add_done_callback(partial(self._finish, asks, turn, self._running))
         elif turn is not None:
             self._share.end(turn)
 
@@ -206,7 +206,10 @@ class Lane:
         outcomes, seconds = self._compute(asks)
         return outcomes, seconds, time.thread_time() - busy
 
-    def _finish(self, asks: Sequence[Ask], turn: int | None, done: "asyncio.Future[tuple[list[Outcome], float, float]]") -> None:
+    def _finish(
+        self, asks: Sequence[Ask], turn: int | None, beside: int, done: "asyncio.Future[tuple[list[Outcome], float, float]]"
+    ) -> None:
+        beside = max(beside, self._running)
         self._running -= 1
         if done.cancelled():  # the server ends
             for ask in asks:
@@ -216,7 +219,7 @@ class Lane:
         if turn is not None:
             self._share.end(turn)
         outcomes, seconds, busy = done.result()
-        self._keeps_core = seconds > LONG and self._busy_of_late(busy / seconds) > BUSY
+        self._keeps_core = seconds > LONG and self._busy_of_late(busy / seconds, beside) > BUSY
         # A short call that only computes would not wait for other threads on the event loop.
         only_computes = seconds < MUCH_TOO_SLOW and busy > COMPUTES * seconds
         self._cost.observe(_rows(asks), busy if only_computes else seconds)
@@ -224,8 +227,10 @@ class Lane:
         if self._line:
             self._begin()
 
-    def _busy_of_late(self, part: float) -> float:
-        """Takes note of a call. One that others kept from the cores says little of the next."""
+    def _busy_of_late(self, part: float, beside: int) -> float:
+        """Takes note of a call. So many beside each other that compute have that part of a core each, and of the interpreter's lock; and
+        one call that others kept from the cores says little of the next."""
+        part = min(1.0, part * beside)
         self._busy = part if self._busy is None else self._busy + (part - self._busy) * _WEIGHT
         return self._busy
 

@@ -19,6 +19,7 @@ from modelwire.v1 import frame_pb2
 from modelwire.v1 import predict_service_pb2 as pb
 from modelwire_server.cores import available_cores
 from modelwire_server.frames import FrameLimits, read_frame, write_frame
+from modelwire_server.inference import core_share
 
 TARGETS = ["lane_runners:arrays", "lane_runners:tables", "lane_runners:dependent", "lane_runners:computing"]
 
@@ -306,7 +307,11 @@ def test_a_model_that_hangs_does_not_hold_up_another(predicting: Any) -> None:
     predicting(scenario)
 
 
-def test_models_that_compute_leave_a_core_to_predictions_on_the_event_loop(predicting: Any) -> None:
+def test_models_that_compute_leave_a_core_to_predictions_on_the_event_loop(
+    predicting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_share, "_LONGEST_SECONDS", math.inf)  # nobody knows how long a busy machine takes
+
     async def scenario(edge: Any) -> None:
         share = edge.domain.prediction._predictor._share
         slow, quick = await Asked.of(edge, "computing"), await Asked.of(edge)
@@ -326,6 +331,24 @@ def test_models_that_compute_leave_a_core_to_predictions_on_the_event_loop(predi
         assert 1 <= at_once.most <= max(1, available_cores() - 1)
 
     predicting(scenario, predict_threads=available_cores() + 2)
+
+
+@pytest.mark.parametrize(("beside", "keeps_core"), [(1, False), (4, True)])
+def test_calls_beside_each_other_share_the_cores_that_a_model_keeps_busy(predicting: Any, beside: int, keeps_core: bool) -> None:
+    async def scenario(edge: Any) -> None:
+        it = await Asked.of(edge, "dependent")
+        lane = await it.lane()
+        timed = lane._timed
+        lane._timed = lambda asks: (timed(asks)[0], 0.1, 0.015)
+        it.notes.gate.clear()
+        asked = [it.ask(float(number)) for number in range(beside)]
+        for _ in asked:
+            await it.until_begun()
+        it.notes.gate.set()
+        await asyncio.gather(*asked)
+        assert lane._keeps_core == keeps_core
+
+    predicting(scenario, predict_threads=4)
 
 
 def test_callers_who_meet_at_a_fast_model_share_its_calls_and_one_alone_does_not_wait(predicting: Any) -> None:
