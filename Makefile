@@ -13,8 +13,8 @@ SOAK ?=
 # What to test, and what else to tell pytest: `make test TESTS=tests/client PYTEST="-x -k predict"`.
 TESTS ?= tests
 PYTEST ?=
-# In how many processes.
-JOBS ?= 2
+# In how many processes: most tests keep one core busy, with the servers that they start.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(4, max(2, os.cpu_count() or 2)))')
 UV := $(shell command -v uv 2> /dev/null)
 export UV_PYTHON_DOWNLOADS := never
 # Where it is set, each of the many processes that are started here compiles all that it imports: 2 s instead of 1 for a server.
@@ -39,7 +39,7 @@ mlflow: $(MLFLOW)/.ready ## an MLflow server, for the tests that use it
 demo: setup ## a server with an example model, and a tour of it
 	$(BIN)/modelwire demo
 
-test: setup mlflow ## the whole test suite, in two processes; JOBS=1 for one
+test: setup mlflow ## the whole test suite, in two to four processes, as there are cores; JOBS=1 for one
 	$(BIN)/python $(MEASURE) -m pytest $(TESTS) $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile) $(PYTEST)
 
 chaos: setup ## jobs while servers are killed, the long form; CHAOS="sqlite --seed 7" for less

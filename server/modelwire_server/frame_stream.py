@@ -28,8 +28,8 @@ Bytes = bytes | bytearray | memoryview
 # Arrow and numpy want numbers at addresses of which this is a divisor; elsewhere they are several times slower than a copy.
 ALIGNMENT = 8
 # So much is predicted at once. Each piece goes to a thread and back, and takes turns with the event loop, which costs more than what
-# fits into the caches of a core would save.
-LEAST_PIECE, MOST_PIECE = 4 * MIB, 8 * MIB
+# fits into the caches of a core would save; and a piece is in memory several times, see benchmarks/README.md.
+LEAST_PIECE, MOST_PIECE = 2 * MIB, 4 * MIB
 # Slices with fewer rows cost more for each than they save.
 LEAST_ROWS = 1024
 
@@ -203,7 +203,7 @@ class _Source:
 
 
 class Pieces:
-    """The rows of a frame in tables of 4 to 8 MiB, whatever its batches are: small ones are put side by side, large ones sliced.
+    """The rows of a frame in tables of 2 to 4 MiB, whatever its batches are: small ones are put side by side, large ones sliced.
     Nothing is copied."""
 
     def __init__(self) -> None:

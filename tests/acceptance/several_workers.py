@@ -37,7 +37,7 @@ def workers(folder: Path, *targets: str, count: int = 2, **settings: object) -> 
         yield server
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Waits for what nobody tells us of."""
     deadline = time.monotonic() + seconds
     while not condition():

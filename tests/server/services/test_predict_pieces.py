@@ -110,7 +110,7 @@ def test_large_frames_are_predicted_piece_by_piece(run: Any) -> None:
         frame = numbers(1_000_000)
         answers = await answers_to(edge, *parts_of(1, model, chunks_of(frame, 150_000)))
         assert table_of(answers).column("y").to_numpy().tolist() == (3 * np.arange(1_000_000.0)).tolist()
-        assert len(row_runners.asked) == 7
+        assert len(row_runners.asked) == 21
         end = answers[-1].end
         assert (end.model_id, end.engine) == (model, "runner")
         assert 0 < end.timing.compute_us <= end.timing.total_us * AT_ONCE
@@ -140,7 +140,7 @@ def test_answers_come_while_the_frame_is_sent(run: Any) -> None:
 def test_small_batches_are_put_together_and_large_ones_cut(run: Any) -> None:
     async def scenario(edge: Any) -> None:
         model, frame = await edge.model(runner_id="rows"), numbers(400_000)
-        for rows, calls in ((1000, [66_000] * 6 + [4_000]), (400_000, [98_304] * 4 + [6_784])):
+        for rows, calls in ((1000, [33_000] * 12 + [4_000]), (400_000, [49_152] * 8 + [6_784])):
             row_runners.asked.clear()
             data = b"".join(chunks_of(frame, rows))
             chunks = [data[at : at + 700_000] for at in range(0, len(data), 700_000)]
@@ -381,13 +381,13 @@ def test_answers_in_order_or_as_they_are_done(run: Any, out_of_order: bool) -> N
 def test_large_frames_do_not_hold_up_small_ones_that_ask_for_it(run: Any) -> None:
     async def scenario(edge: Any) -> None:
         rows, times = await edge.model(runner_id="rows"), await edge.model(runner_id="times")
-        frame = numbers(100_000, wait=np.zeros(100_000, np.int8))
-        parts = [options(), *parts_of(1, rows, chunks_of(frame, 100_000)), whole(2, times, x=[4])]
+        frame = numbers(50_000, wait=np.zeros(50_000, np.int8))
+        parts = [options(), *parts_of(1, rows, chunks_of(frame, 50_000)), whole(2, times, x=[4])]
         call = edge.predictions.PredictStream(iter(parts))
         assert (await call.read()).call == 2
         row_runners.gate.set()
         rest = await rest_of(call)
-        assert table_of(rest).num_rows == 100_000
+        assert table_of(rest).num_rows == 50_000
 
     run(scenario, **ROWS)
 
