@@ -99,6 +99,14 @@ class WaitingLine:
     def __len__(self) -> int:
         return self._asks
 
+    @property
+    def most_next(self) -> int:
+        """How many rows the next call may have. One ask with more than fit into a call has one all the same."""
+        if not self._groups:
+            return 0
+        group = next(iter(self._groups.values()))
+        return max(group[0].future.num_rows, min(self.rows, self._max_rows))
+
     def add(self, ask: Ask) -> None:
         key = ask.group if ask.group is not None else id(ask)
         self._groups.setdefault(key, deque()).append(ask)

@@ -159,7 +159,7 @@ class Lane:
             self._timer = asyncio.get_running_loop().call_later(self._rules.wait, self._time_is_up)
 
     def _next_inline(self) -> float | None:
-        return self._seconds_inline(min(self._line.rows, self._rules.max_rows))
+        return self._seconds_inline(self._line.most_next)
 
     def _time_is_up(self) -> None:
         self._crowd.met(len(self._line), _least(self._next_inline() or FAST))

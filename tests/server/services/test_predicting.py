@@ -20,6 +20,8 @@ from modelwire.v1 import predict_service_pb2 as pb
 from modelwire_server.cores import available_cores
 from modelwire_server.frames import FrameLimits, read_frame, write_frame
 from modelwire_server.inference import core_share
+from modelwire_server.inference.costs import CallCost
+from modelwire_server.inference.lanes import MUCH_TOO_SLOW
 
 TARGETS = ["lane_runners:arrays", "lane_runners:tables", "lane_runners:dependent", "lane_runners:computing"]
 
@@ -270,6 +272,20 @@ def test_a_fast_model_is_called_on_the_event_loop_until_it_is_slow(predicting: A
         assert it.notes.threads[calls].startswith("predict")
 
     predicting(scenario)
+
+
+def test_more_rows_than_calls_may_share_have_a_call_that_is_as_long_as_it_is(predicting: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        it = await Asked.of(edge)
+        lane = await it.lane()
+        for seconds_a_row, thread in ((1e-6, "MainThread"), (1e-5, "predict")):
+            lane._cost = CallCost(MUCH_TOO_SLOW)
+            for rows in (10, 10, 100, 10, 100):
+                lane._cost.observe(rows, rows * seconds_a_row)
+            await it.ask(*[1.0] * 400)
+            assert it.notes.threads[-1].startswith(thread)
+
+    predicting(scenario, max_batch_rows=50)
 
 
 @pytest.mark.parametrize(("busy", "thread"), [(0.0015, "MainThread"), (0.0005, "predict")])
