@@ -27,9 +27,10 @@ Bytes = bytes | bytearray | memoryview
 
 # Arrow and numpy want numbers at addresses of which this is a divisor; elsewhere they are several times slower than a copy.
 ALIGNMENT = 8
-# So much is predicted at once. Each piece goes to a thread and back, and takes turns with the event loop, which costs more than what
-# fits into the caches of a core would save; and a piece is in memory several times, see benchmarks/README.md.
-LEAST_PIECE, MOST_PIECE = 2 * MIB, 4 * MIB
+# So much is predicted at once, up to twice as much. Each piece goes to a thread and back, and takes turns with the event loop, which costs
+# more than what fits into the caches of a core would save, and the more, the more Python a prediction takes. And a piece is in memory
+# several times, see benchmarks/README.md.
+LEAST_PIECE, LEAST_COMPILED_PIECE = 3 * MIB, 2 * MIB
 # Slices with fewer rows cost more for each than they save.
 LEAST_ROWS = 1024
 
@@ -203,20 +204,21 @@ class _Source:
 
 
 class Pieces:
-    """The rows of a frame in tables of 2 to 4 MiB, whatever its batches are: small ones are put side by side, large ones sliced.
-    Nothing is copied."""
+    """The rows of a frame in tables of `least` bytes to twice as many, whatever its batches are: small ones are put side by side, large
+    ones sliced. Nothing is copied."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int = LEAST_PIECE) -> None:
+        self._least = least
         self._held: list[pa.RecordBatch] = []
         self._size = 0
         self._is_new = True
 
     def add(self, batch: pa.RecordBatch) -> Iterator[pa.Table]:
         """Takes a batch and gives what is large enough."""
-        for part, size in _slices(batch):
+        for part, size in _slices(batch, self._least):
             self._held.append(part)
             self._size += size
-            if self._size >= LEAST_PIECE:
+            if self._size >= self._least:
                 yield self._take()
 
     def rest(self, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -229,13 +231,13 @@ class Pieces:
         return pa.Table.from_batches(held, schema)
 
 
-def _slices(batch: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, int]]:
+def _slices(batch: pa.RecordBatch, least: int) -> Iterator[tuple[pa.RecordBatch, int]]:
     """The batch or slices of it, each with the bytes that it takes."""
     size = batch.nbytes
-    if size <= MOST_PIECE:
+    if size <= 2 * least:
         yield batch, size
         return
-    rows = max(LEAST_ROWS, batch.num_rows * LEAST_PIECE * 3 // 2 // size)
+    rows = max(LEAST_ROWS, batch.num_rows * least * 3 // 2 // size)
     for start in range(0, batch.num_rows, rows):
         part = batch.slice(start, rows)
         yield part, part.nbytes

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelwire_server.errors import FrameTooLarge, InvalidField, InvalidFrame
-from modelwire_server.frame_stream import LEAST_PIECE, MOST_PIECE, FrameStream, Pieces
+from modelwire_server.frame_stream import LEAST_COMPILED_PIECE, LEAST_PIECE, FrameStream, Pieces
 from modelwire_server.frames import FrameLimits, read_frame, write_frame
 
 LIMITS = FrameLimits()
@@ -179,17 +179,18 @@ def test_what_is_announced_above_a_limit_is_refused_before_it_came(limits: Frame
     assert caught.value.violations[0].field == "future"
 
 
-def test_small_batches_are_put_together_and_large_ones_sliced_without_copies() -> None:
+@pytest.mark.parametrize("least", [LEAST_PIECE, LEAST_COMPILED_PIECE])
+def test_small_batches_are_put_together_and_large_ones_sliced_without_copies(least: int) -> None:
     numbers = np.arange(1_000_000.0)
     table = pa.table({"x": numbers})
     for rows in (1000, 50_000, 1_000_000):
-        pieces = Pieces()
+        pieces = Pieces(least)
         tables: list[pa.Table] = []
         for batch in table.to_batches(max_chunksize=rows):
             tables.extend(pieces.add(batch))
         tables.extend(pieces.rest(table.schema))
         assert pa.concat_tables(tables).equals(table)
-        assert all(LEAST_PIECE <= one.nbytes <= MOST_PIECE for one in tables[:-1])
+        assert all(least <= one.nbytes <= 2 * least for one in tables[:-1])
         whole = numbers.__array_interface__["data"][0]
         addresses = [chunk.buffers()[1].address for one in tables for chunk in one.column("x").chunks]
         assert all(whole <= address < whole + numbers.nbytes for address in addresses)

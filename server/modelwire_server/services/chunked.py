@@ -14,9 +14,9 @@ from modelwire.v1 import predict_service_pb2 as pb
 
 from ..errors import FieldViolation, InvalidFrame, Overloaded
 from ..frame_parts import FrameParts
-from ..frame_stream import FrameStream, Pieces
+from ..frame_stream import LEAST_COMPILED_PIECE, LEAST_PIECE, FrameStream, Pieces
 from ..frames import FrameLimits
-from ..inference.models import LoadedModel
+from ..inference.models import RUNNER, LoadedModel
 from ..inference.predictor import Predicted
 from ..interceptors.errors import status_of
 from ..periods import PERIOD
@@ -87,6 +87,7 @@ class Chunked:
         self._futures: list[pa.RecordBatch] = []
         self._historics: list[pa.RecordBatch] = []
         self._rows_are_independent = False
+        self._least_piece = LEAST_PIECE
         self._pieces: Pieces | None = None
         self._header = header
         self._order = PredictOrder(model="", future=None)
@@ -114,6 +115,8 @@ class Chunked:
             # A name may stand for another model in the middle of the frame.
             self._order, self._spent.version = replace(self._order, model=model.artifact_id), named.version
             self._rows_are_independent = may_be_cut(model)
+            if self._rows_are_independent and model.chosen(self._order.engine) != RUNNER:
+                self._least_piece = LEAST_COMPILED_PIECE
 
     async def add(self, part: str, chunk: memoryview) -> None:
         """Takes a chunk. Waits while the pieces before it are predicted."""
@@ -193,7 +196,7 @@ class Chunked:
         """Whether the frame is predicted as it arrives. What its horizon is may only show at its end."""
         horizon_is_known = PERIOD not in schema.names or "prediction_periods" in self._order.run_info
         if self._rows_are_independent and horizon_is_known and not self._historic.size and not self._geo.size:
-            self._pieces = Pieces()
+            self._pieces = Pieces(self._least_piece)
         else:
             self._collect()
 

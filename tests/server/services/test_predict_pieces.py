@@ -110,7 +110,7 @@ def test_large_frames_are_predicted_piece_by_piece(run: Any) -> None:
         frame = numbers(1_000_000)
         answers = await answers_to(edge, *parts_of(1, model, chunks_of(frame, 150_000)))
         assert table_of(answers).column("y").to_numpy().tolist() == (3 * np.arange(1_000_000.0)).tolist()
-        assert len(row_runners.asked) == 21
+        assert len(row_runners.asked) == 14
         end = answers[-1].end
         assert (end.model_id, end.engine) == (model, "runner")
         assert 0 < end.timing.compute_us <= end.timing.total_us * AT_ONCE
@@ -140,7 +140,7 @@ def test_answers_come_while_the_frame_is_sent(run: Any) -> None:
 def test_small_batches_are_put_together_and_large_ones_cut(run: Any) -> None:
     async def scenario(edge: Any) -> None:
         model, frame = await edge.model(runner_id="rows"), numbers(400_000)
-        for rows, calls in ((1000, [33_000] * 12 + [4_000]), (400_000, [49_152] * 8 + [6_784])):
+        for rows, calls in ((1000, [50_000] * 8), (400_000, [73_728] * 5 + [31_360])):
             row_runners.asked.clear()
             data = b"".join(chunks_of(frame, rows))
             chunks = [data[at : at + 700_000] for at in range(0, len(data), 700_000)]
