@@ -40,8 +40,12 @@ class HttpServer:
 
     def leave(self) -> None:
         """Takes no more connections, and has clients close those that there are with the next answer."""
+        loop = asyncio.get_running_loop()
         for server in self._server.servers:
-            server.close()
+            for listener in server.sockets:
+                loop.remove_reader(listener)
+            # What was accepted in this turn of the loop reaches the server in the next. A closed one drops it, without a word.
+            loop.call_soon(server.close)
         # uvicorn makes the one list of the other, once a second.
         for headers in (self._config.encoded_headers, self._server.server_state.default_headers):
             headers.append((b"connection", b"close"))
