@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import grpc
 import psutil
 from free_ports import free_port
-from grpc_greeting import answers
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNNERS = Path(__file__).parent / "runners"
@@ -45,9 +45,12 @@ class ServerProcess:
         ]
         with (self.data_dir / "server.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **self._variables})
-        if not answers(self.grpc_port, seconds=60):
-            self.kill()
-            raise AssertionError(f"the server did not start:\n{self.output()}")
+        with grpc.insecure_channel(self.target) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=30)
+            except grpc.FutureTimeoutError:
+                self.kill()
+                raise AssertionError(f"the server did not start:\n{self.output()}") from None
         return self
 
     @property

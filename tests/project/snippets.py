@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import grpc
 from free_ports import free_port
-from grpc_greeting import answers
 
 BLOCK = re.compile(r"(?:^<!-- (?P<role>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 PRINTED_GRPC, PRINTED_HTTP = "50051", "8000"
@@ -129,7 +129,11 @@ class Reader:
                 stderr=log,
                 start_new_session=True,
             )
-        assert answers(self.grpc_port, seconds=60), f"the server did not start: {code}\n{self.server_log()}"
+        with grpc.insecure_channel(f"localhost:{self.grpc_port}") as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=30)
+            except grpc.FutureTimeoutError:
+                raise AssertionError(f"the server did not start: {code}\n{self.server_log()}") from None
 
     def server_log(self) -> str:
         log = self.folder / "server.log"
