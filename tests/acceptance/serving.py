@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import grpc
 import psutil
+from arrivals import has_arrived
 from free_ports import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -45,12 +45,9 @@ class ServerProcess:
         ]
         with (self.data_dir / "server.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **self._variables})
-        with grpc.insecure_channel(self.target) as channel:
-            try:
-                grpc.channel_ready_future(channel).result(timeout=30)
-            except grpc.FutureTimeoutError:
-                self.kill()
-                raise AssertionError(f"the server did not start:\n{self.output()}") from None
+        if not has_arrived(self._process, self.target):
+            self.kill()
+            raise AssertionError(f"the server did not start:\n{self.output()}")
         return self
 
     @property

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import grpc
+from arrivals import has_arrived
 from free_ports import free_port
 
 BLOCK = re.compile(r"(?:^<!-- (?P<role>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -129,11 +129,7 @@ class Reader:
                 stderr=log,
                 start_new_session=True,
             )
-        with grpc.insecure_channel(f"localhost:{self.grpc_port}") as channel:
-            try:
-                grpc.channel_ready_future(channel).result(timeout=30)
-            except grpc.FutureTimeoutError:
-                raise AssertionError(f"the server did not start: {code}\n{self.server_log()}") from None
+        assert has_arrived(self._server, f"localhost:{self.grpc_port}"), f"the server did not start: {code}\n{self.server_log()}"
 
     def server_log(self) -> str:
         log = self.folder / "server.log"
