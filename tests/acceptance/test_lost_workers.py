@@ -100,7 +100,8 @@ def test_what_was_counted_is_not_forgotten_with_a_worker(own: ServerProcess) -> 
 
 
 def test_a_worker_that_dies_at_once_does_not_take_the_others_with_it(own: ServerProcess) -> None:
-    with Client(own.target) as client:
+    # Where both calls meet a worker each, there is none for as long as it takes to replace one.
+    with Client(own.target, wait_for_ready=True) as client:
         deadly, model = trained(client, behaviour="deadly"), trained(client)
         stub = predict_service_pb2_grpc.PredictServiceStub
         request = predict_service_pb2.PredictRequest(model=deadly.id, future=frame_pb2.Frame(arrow=ROW))

@@ -74,6 +74,7 @@ def test_a_compiled_model_predicts_without_its_libraries_until_a_row_needs_them(
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: place.predict(model, with_gaps), range(16)))
     assert place.has("sklearn")
+    assert place.server.output().count(READ) == 1
     assert {engine for engine, _ in answers} == {"runner"}
     expected = place.predict(model, with_gaps, engine="runner")
     assert all(answer == expected for answer in answers)

@@ -32,6 +32,11 @@ class Original:
         original._value, original.is_read = value, True
         return original
 
+    @property
+    def is_there_soon(self) -> bool:
+        """Whether it is in memory, or being read."""
+        return self.is_read or self._reading is not None
+
     def get(self) -> Any:
         """Raises OriginalNeeded."""
         if not self.is_read:

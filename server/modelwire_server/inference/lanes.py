@@ -94,7 +94,7 @@ class Lane:
         self._cost = CallCost(MUCH_TOO_SLOW)
         self._line = WaitingLine(rules.max_rows)
         self._running = 0
-        # For which part of their time calls have had a core of late, and whether they keep one busy for long.
+        # For which part of their time calls have had a core of late, with those beside them, and whether they keep one busy for long.
         self._busy: float | None = None
         self._keeps_core = False
         self._timer: asyncio.TimerHandle | None = None

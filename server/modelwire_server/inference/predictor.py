@@ -99,7 +99,8 @@ class Predictor:
         try:
             return await lane.predict(ask)
         except OriginalNeeded:
-            log.info("a prediction needs a model as it was trained, which is read now", model=model.artifact_id)
+            if not model.original.is_there_soon:
+                log.info("a prediction needs a model as it was trained, which is read now", model=model.artifact_id)
             await model.original.read()
             return await lane.predict(ask)
         finally:
