@@ -143,11 +143,11 @@ def test_retries_have_an_end(serve: Any, train: Train) -> None:
 
 @both
 def test_no_retry_goes_beyond_the_deadline(serve: Any, train: Train) -> None:
-    servicer = Reluctant(refuses(code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED", delay=5.0))
+    servicer = Reluctant(refuses(code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED", delay=30.0))
     begin = time.monotonic()
     with pytest.raises(ResourceExhausted):
-        train(serve(servicer), timeout=1.0)
-    assert time.monotonic() - begin < 1.0
+        train(serve(servicer), timeout=10.0)
+    assert time.monotonic() - begin < 10.0
 
 
 @both
