@@ -42,7 +42,8 @@ def test_a_worker_that_is_killed_under_load_fails_only_its_own_calls(own: Server
         until(lambda: serving_pids(own).get("1", victim) != victim and is_healthy(own))
         replaced_after = time.monotonic() - killed_at
         load.go_on()
-    assert replaced_after < 2
+    # Mostly less than one; how long exactly is told by the benchmark `killed`.
+    assert replaced_after < 10
     # Those that were under way on all connections, and those that were given to them before it was known that they are gone.
     assert len(load.failures) <= 24
     assert {failure.code() for failure in load.failures} <= {grpc.StatusCode.UNAVAILABLE}
