@@ -109,8 +109,8 @@ def allowed(environment: Mapping[str, str], patterns: list[str] | None) -> dict[
 
 
 def run_script(script: Script, context: RunContext) -> ScriptEnd:
-    """Runs a script to its end. Its output appears on our own standard output and error. When the context is canceled it gets
-    SIGTERM, to which it may answer in its own time. Raises ScriptStopped, LimitReached, OSError."""
+    """Runs a script to its end. Its output appears on our own standard output and error. When the context is canceled its
+    process group gets one SIGTERM, to which it may answer in its own time. Raises ScriptStopped, LimitReached, OSError."""
     if context.canceled:
         raise ScriptStopped("the script was not begun", _UNKNOWN)
     residents = children()
@@ -143,6 +143,7 @@ class _Running:
         assert process.stderr is not None
         self._context = context
         self._process = process
+        self._asked_to_end = False
         self._outputs = [_Output(process.stdout, 1), _Output(process.stderr, 2)]
         self._progress = ProgressFile(script.progress, context)
         self._watch = _Watch(script, residents)
@@ -177,9 +178,10 @@ class _Running:
                 poll.unregister(output.pipe)
         self._progress.read()
         self._watch.look()
-        if self._context.canceled:
-            # Again and again: what the shell starts meanwhile is to know it too.
+        if self._context.canceled and not self._asked_to_end:
+            # Once: a shell runs its trap anew for each signal, in the midst of it too, and what the trap starts is to do its work.
             signal_group(self._process.pid, signal.SIGTERM)
+            self._asked_to_end = True
         return ended in ready
 
 

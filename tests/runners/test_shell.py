@@ -347,6 +347,15 @@ class TestProcesses:
         assert isinstance(stopped.value, RunCanceled)
         assert stopped.value.end.stdout == "tidy\n"
 
+    def test_is_asked_to_end_once(self, project: Path, context: RunContext) -> None:
+        canceled = threading.Event()
+        told = RunContext(folder=context.folder, report=lambda kind, data: canceled.set(), is_canceled=canceled.is_set)
+        ready = "echo '{{\"progress\": 0}}' > $MODELWIRE_PROGRESS_FILE"
+        tidy = "for i in 1 2 3 4; do echo $i; sleep 0.06 || echo stopped; done; exit 0"
+        with pytest.raises(ScriptStopped) as stopped:
+            run_train(shell(project, f"trap '{tidy}' TERM; {ready}; while :; do sleep 0.01; done"), {}, DATA, None, told)
+        assert stopped.value.end.stdout == "1\n2\n3\n4\n"
+
     def test_one_that_is_canceled_before_never_begins(self, project: Path, context: RunContext) -> None:
         canceled = RunContext(folder=context.folder, is_canceled=lambda: True)
         with pytest.raises(ScriptStopped):
