@@ -297,7 +297,7 @@ def test_a_call_that_waited_for_other_threads_is_as_long_as_it_computed(predicti
         lane = await it.lane()
         timed = lane._timed
         lane._timed = lambda asks: (timed(asks)[0], 0.0029, busy)
-        for _ in range(4):
+        for _ in range(3):
             await it.ask(1.0)
         assert it.notes.threads[-1].startswith(thread)
 
