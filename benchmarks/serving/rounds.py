@@ -3,6 +3,7 @@
 import statistics
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import grpc
@@ -30,12 +31,16 @@ Measured = dict[tuple[str, int], Report]
 
 
 @dataclass(frozen=True)
-class Turn:
+class Server:
     """A server, and what it is asked for."""
 
     name: str
     peer: Peer
     works: Callable[[Place], Works]
+
+
+# Servers that are up together, as they are measured closely beside each other.
+Turn = Sequence[Server]
 
 
 @dataclass
@@ -110,26 +115,28 @@ class Results:
             self.series.setdefault(key, Series()).reports.append(report)
 
 
-def rounds(turns: Sequence[Turn], columns: int, count: int, measure: Callable[[Running], Measured]) -> Results:
-    """So many rounds of turns. A server starts anew for its turn, and has checked its answers before it is measured."""
+def rounds(turns: Sequence[Turn], columns: int, count: int, measure: Callable[[Sequence[Running]], Measured]) -> Results:
+    """So many rounds of turns. Servers start anew for their turn, and have checked their answers before they are measured."""
     results = Results()
     for number in range(count):
         # Back and forth: none always comes after the same other one.
-        for turn in turns if number % 2 == 0 else reversed(turns):
-            if turn.name not in results.missing:
-                _take(turn, columns, measure, results)
+        step = 1 if number % 2 == 0 else -1
+        for turn in turns[::step]:
+            if not any(server.name in results.missing for server in turn):
+                _take(turn[::step], columns, measure, results)
     return results
 
 
-def _take(turn: Turn, columns: int, measure: Callable[[Running], Measured], results: Results) -> None:
+def _take(turn: Turn, columns: int, measure: Callable[[Sequence[Running]], Measured], results: Results) -> None:
     console = Console(stderr=True)
+    names = ", ".join(server.name for server in turn)
     try:
-        with console.status(turn.name), started(turn.peer, columns, turn.works) as running:
-            measured = measure(running)
+        with console.status(names), ExitStack() as stack:
+            measured = measure([stack.enter_context(started(server.peer, columns, server.works)) for server in turn])
     except (*TROUBLES, grpc.RpcError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        results.missing[turn.name] = lines[0]
-        console.print(f"{turn.name}: {lines[0]}", highlight=False)
+        results.missing.update((server.name, lines[0]) for server in turn)
+        console.print(f"{names}: {lines[0]}", highlight=False)
         return
     for (subject, level), report in measured.items():
         told = f"{report.per_second:,.0f}/s, p99 {report.ok.p99:.2f} ms; the host took {report.taken:.1%}"

@@ -6,7 +6,7 @@ from .. import sample
 from ..load import run
 from ..peer import Peer, Place, Question, Running, Works
 from ..results import Figures, Section
-from ..rounds import Measured, Results, Turn, rounds
+from ..rounds import Measured, Results, Server, rounds
 from . import Plan
 from .unary import notes
 
@@ -20,11 +20,11 @@ def frames(plan: Plan) -> Section:
     rows = sample.asked(ROWS, COLUMNS)
     question = Question(rows, sample.trained(COLUMNS).predict(rows))
     turns = [
-        Turn(f"{peer.name}: {form}", peer, lambda place, peer=peer, form=form: _work(peer, place, question, form))  # type: ignore[misc]
+        [Server(f"{peer.name}: {form}", peer, lambda place, peer=peer, form=form: _work(peer, place, question, form))]  # type: ignore[misc]
         for peer in plan.peers
         for form in peer.forms
     ]
-    results = rounds(turns, COLUMNS, plan.rounds, lambda running: _turn(running, plan))
+    results = rounds(turns, COLUMNS, plan.rounds, lambda turn: _turn(*turn, plan))
     peers = [peer for peer in plan.peers if peer.forms]
     return Section(
         name="frames",

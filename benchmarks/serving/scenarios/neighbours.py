@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from ..load import ATTEMPTS, begun, run
+from ..load import begun, most_seconds, run
 from ..peer import Place, Question, Running, Works
 from ..peers.modelwire import Modelwire, train, unary
 from ..results import Figures, Section
-from ..rounds import Measured, Results, Turn, rounds
+from ..rounds import Measured, Results, Server, rounds
 from . import Plan
 from .unary import one_row_each
 
@@ -32,10 +32,10 @@ class Yielding(Neighbours):
 def neighbours(plan: Plan) -> Section:
     question = one_row_each()
     turns = [
-        Turn("modelwire", Neighbours(), lambda place: _works(place, question, {name: name for name in SLOW})),
-        Turn("modelwire, yielding", Yielding(), lambda place: _works(place, question, {YIELDING: "computing"})),
+        [Server("modelwire", Neighbours(), lambda place: _works(place, question, {name: name for name in SLOW}))],
+        [Server("modelwire, yielding", Yielding(), lambda place: _works(place, question, {YIELDING: "computing"}))],
     ]
-    results = rounds(turns, question.columns, plan.rounds, lambda running: _turn(running, plan))
+    results = rounds(turns, question.columns, plan.rounds, lambda turn: _turn(*turn, plan))
     return Section(
         name="neighbours",
         title="A slow model beside a fast one",
@@ -59,7 +59,7 @@ def _works(place: Place, question: Question, slow: Mapping[str, str]) -> Works:
 
 def _turn(running: Running, plan: Plan) -> Measured:
     measured: Measured = {}
-    fast, longest = running.works[FAST], ATTEMPTS * (plan.seconds + plan.warm_up + 1) + 5
+    fast, longest = running.works[FAST], most_seconds(plan.seconds, plan.warm_up) + 5
     for level in LEVELS:
         if YIELDING not in running.works:
             measured[FAST, level] = run(fast, in_flight=level, seconds=plan.seconds, warm_up=plan.warm_up)

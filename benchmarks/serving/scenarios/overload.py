@@ -7,7 +7,7 @@ from ..load import CALM, Outcome, Report, run
 from ..peer import Running
 from ..peers.modelwire import Modelwire, train, unary
 from ..results import Figures, Section
-from ..rounds import Measured, Results, Turn, rounds
+from ..rounds import Measured, Results, Server, rounds
 from ..work import Work
 from . import Plan
 from .unary import one_row_each
@@ -65,8 +65,10 @@ class Round:
 
 def overload(plan: Plan) -> Section:
     question = one_row_each()
-    turns = [Turn("modelwire", Overloaded(), lambda place: {name: unary(place, train(place, name), question) for name in LIMITS})]
-    results = rounds(turns, question.columns, plan.rounds, lambda running: _turn(running, plan))
+    turns = [
+        [Server("modelwire", Overloaded(), lambda place: {name: unary(place, train(place, name), question) for name in LIMITS})]
+    ]
+    results = rounds(turns, question.columns, plan.rounds, lambda turn: _turn(*turn, plan))
     return Section(
         name="overload",
         title=f"{TIMES} times as many calls as can be answered",

@@ -4,7 +4,7 @@ from ..load import run
 from ..peer import Peer, Place, Question, Running, Works
 from ..peers.modelwire import BUNDLED as MOST_IN_BUNDLE
 from ..results import Figures, Section
-from ..rounds import Measured, Results, Turn, rounds
+from ..rounds import Measured, Results, Server, rounds
 from . import Plan
 from .unary import LIMIT, notes, one_row_each
 
@@ -19,8 +19,8 @@ BUNDLED = ", bundled"
 def streams(plan: Plan) -> Section:
     question = one_row_each()
     peers = [peer for peer in plan.peers if type(peer).streams is not Peer.streams]
-    turns = [Turn(peer.name, peer, lambda place, peer=peer: _works(peer, place, question)) for peer in peers]  # type: ignore[misc]
-    results = rounds(turns, question.columns, plan.rounds, lambda running: _turn(running, plan))
+    turns = [[Server(peer.name, peer, lambda place, peer=peer: _works(peer, place, question))] for peer in peers]  # type: ignore[misc]
+    results = rounds(turns, question.columns, plan.rounds, lambda turn: _turn(*turn, plan))
     return Section(
         name="streams",
         title="One row of 4 doubles a message, on streams that stay open",

@@ -8,7 +8,7 @@ from .. import sample
 from ..load import Report, run
 from ..peer import Peer, Question, Running
 from ..results import Figures, Section
-from ..rounds import Measured, Results, Turn, rounds
+from ..rounds import Measured, Results, Server, Turn, rounds
 from ..work import Work
 from . import Plan
 
@@ -21,15 +21,15 @@ WORKERS = ", 2 workers"
 def unary(plan: Plan) -> Section:
     question = one_row_each()
     peers = [peer for peer in plan.peers if type(peer).calls is not Peer.calls]
-    turns = [Turn(peer.name, peer, lambda place, peer=peer: peer.calls(place, question)) for peer in peers]  # type: ignore[misc]
-    results = rounds(turns, question.columns, plan.rounds, lambda running: _turn(running, plan))
+    results = rounds(_turns(peers, question), question.columns, plan.rounds, lambda turn: _turn(turn, plan))
     return Section(
         name="unary",
         title="One row of 4 doubles a call",
         how=(
             "StandardScaler and LogisticRegression of scikit-learn, one server against one, each over its fastest protocol. "
             f"{plan.rounds} rounds in turn, {plan.seconds:g} s for each figure after {plan.warm_up:g} s of warm-up; servers are started "
-            "anew for each round. All answers, those under load included, are held against the model's."
+            f"anew for each round. Those of {LIMIT} and {OURS}, whose lines are told as multiples of each other, are up together and "
+            "asked one right after the other. All answers, those under load included, are held against the model's."
         ),
         tables=[_rates(results), _latencies(results), _beside_the_best(results)],
         notes=notes(peers, results),
@@ -43,8 +43,16 @@ def one_row_each() -> Question:
     return Question(rows, sample.trained().predict(rows))
 
 
-def _turn(running: Running, plan: Plan) -> Measured:
-    return {(name, level): _report(running, work, level, plan) for name, work in running.works.items() for level in LEVELS}
+def _turns(peers: Sequence[Peer], question: Question) -> list[Turn]:
+    """The speed of a machine changes within minutes, by more than what is told of ours beside each other and beside the limit."""
+    servers = [Server(peer.name, peer, lambda place, peer=peer: peer.calls(place, question)) for peer in peers]  # type: ignore[misc]
+    close = [server for server in servers if server.name.startswith((OURS, LIMIT))]
+    return [turn for turn in (close, *([server] for server in servers if server not in close)) if turn]
+
+
+def _turn(turn: Sequence[Running], plan: Plan) -> Measured:
+    asked = [(running, name, work) for running in turn for name, work in running.works.items()]
+    return {(name, level): _report(running, work, level, plan) for level in LEVELS for running, name, work in asked}
 
 
 def _report(running: Running, work: Work, level: int, plan: Plan) -> Report:
