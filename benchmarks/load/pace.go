@@ -9,6 +9,9 @@ import (
 // More than these are never open at once: a server that answers nothing would have the generator run out of memory.
 const mostOpen = 50_000
 
+// To sleep for each of many calls takes a core, which is then missing where answers are read.
+const leastSleep = time.Millisecond
+
 // closedLoop keeps the same number of calls open: a worker calls again when it is answered.
 func closedLoop(o Options, call Call, requests int, watch *Watch) {
 	var workers sync.WaitGroup
@@ -33,6 +36,9 @@ func atRate(ctx context.Context, o Options, call Call, requests int, watch *Watc
 	pool := sync.Pool{New: func() any { return watch.notes() }}
 	for turn, due := 0, time.Now(); !watch.over(); turn, due = turn+1, due.Add(apart) {
 		if early := time.Until(due); early > 0 {
+			if early < leastSleep {
+				early = leastSleep
+			}
 			time.Sleep(early)
 		}
 		select {

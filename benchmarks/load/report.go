@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"sort"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -36,7 +37,7 @@ type Summary struct {
 	Max   float64 `json:"max"`
 	// Calls in each slice of time, from the end of the warm-up.
 	Slices []int `json:"slices"`
-	// How many errors said when to try again, and what the last one said.
+	// How many errors said when to try again, and what one said.
 	RetryInfo int    `json:"retry_info,omitempty"`
 	Message   string `json:"message,omitempty"`
 }
@@ -99,7 +100,10 @@ func (o *outcome) quantile(share float64) float64 {
 	return o.taken[rank].Seconds() * 1000
 }
 
-var inner = regexp.MustCompile(`([a-z])([A-Z])`)
+var (
+	inner = regexp.MustCompile(`([a-z])([A-Z])`)
+	names sync.Map // of codes, as they are wanted for each of many refusals
+)
 
 // nameOf is the name of a gRPC code, or the HTTP status.
 func nameOf(err error) string {
@@ -111,6 +115,15 @@ func nameOf(err error) string {
 		return "DEADLINE_EXCEEDED"
 	}
 	code := status.Code(err)
+	name, known := names.Load(code)
+	if !known {
+		name = spelled(code)
+		names.Store(code, name)
+	}
+	return name.(string)
+}
+
+func spelled(code codes.Code) string {
 	if code == codes.Canceled {
 		return "CANCELLED"
 	}

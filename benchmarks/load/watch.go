@@ -78,7 +78,9 @@ func (o *outcome) add(taken time.Duration, slice int, err error) {
 	}
 	o.slices[slice]++
 	if err != nil {
-		o.message = err.Error()
+		if o.message == "" {
+			o.message = err.Error()
+		}
 		if hasRetryInfo(err) {
 			o.retryInfo++
 		}

@@ -76,7 +76,8 @@ def overload(plan: Plan) -> Section:
             f"What the server answers with {IN_FLIGHT} calls in flight is its capacity; then {TIMES} times as many are begun each second, "
             f"for {_overloaded(plan):g} s, whatever becomes of those before, each with a deadline of {DEADLINE_SECONDS:g} s. At last again "
             f"{IN_FLIGHT} in flight: full speed is {FULL:.0%} of the capacity within a slice of {SLICE_SECONDS * 1000:.0f} ms. Times are "
-            "counted from when a call was due. A call that was taken is answered or, past its deadline, late."
+            "counted from when a call was due. A call that was taken is answered or, past its deadline, late; where the load "
+            "needs all of its 2 cores, some have waited there."
         ),
         tables=[_table(results, name) for name in LIMITS],
         notes=_notes(results),
@@ -135,6 +136,7 @@ def _table(results: Results, name: str) -> Figures:
         "late of those taken",
         "other errors",
         "full speed after",
+        "cores of the load",
         "taken by the host",
     ]
     return Figures(columns, [_row(str(number), one) for number, one in enumerate(every, 1)])
@@ -158,5 +160,6 @@ def _row(name: str, one: Round) -> list[str]:
         f"{one.late / max(1, ok.calls + one.late):.1%}",
         f"{one.others:,}",
         f"{one.recovered_seconds:g} s",
+        f"{one.during.cores:.1f}",
         f"{one.taken:.1%}",
     ]

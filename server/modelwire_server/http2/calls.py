@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -50,7 +51,7 @@ class Watch(Protocol):
 
 class Call(CallContext):
     """A call from its headers to its end. The method runs in a task of its own: at once if messages stream in, else when the message is
-    all there.
+    all there and it is its turn.
 
     `handler` has a coroutine function that returns the answer, or writes the answers if they stream: what `Surrounded` makes of methods.
     """
@@ -78,6 +79,8 @@ class Call(CallContext):
         self._arrival: asyncio.Future[None] | None = None
         self._has_all = self._has_begun = self._is_begun = self._is_over = False
         self._written = 0
+        # What is to begin, and what has.
+        self._method: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._timer = watch.timers.call_later(timeout, self._expire) if timeout is not None else None
@@ -255,11 +258,17 @@ class Call(CallContext):
     # The method
 
     def _start(self, behaviour: Any, request: Any) -> None:
-        decode = self._handler.request_deserializer
         self._arrive()
-        self._watch.admission.scheduled()
+        self._method = partial(self._run, behaviour, self._handler.request_deserializer, request)
+        self._watch.admission.schedule(self)
+
+    def take_turn(self) -> bool:
+        method, self._method = self._method, None
+        if method is None:
+            return False
         self._is_begun = False
-        self._task = self._loop.create_task(self._run(behaviour, decode, request))
+        self._task = self._loop.create_task(method())
+        return True
 
     def _begins(self) -> None:
         if not self._is_begun:
@@ -295,6 +304,7 @@ class Call(CallContext):
             if not self._is_begun:  # and never will be
                 self._end_method()
         else:
+            self._method = None
             self._arrive()
             self._watch.ended(self)
 

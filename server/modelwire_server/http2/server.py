@@ -39,13 +39,13 @@ SHUTTING_DOWN = "the server is shutting down"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRules:
-    """`max_message_bytes` is for what arrives. A call that finds `max_pending` others that have not even begun, or fewer where that is too
-    much for long, is refused by `busy`, unless it streams. A connection of `max_connection_age` seconds is asked to end, and is ended after
-    `max_connection_age_grace` more."""
+    """`max_message_bytes` is for what arrives. A call that finds `max_pending` others that have not even begun, or fewer where callers
+    have more to ask than they may at once, is refused by `busy`, unless it streams. A connection of `max_connection_age` seconds is asked
+    to end, and is ended after `max_connection_age_grace` more."""
 
     max_message_bytes: int = 4 << 20
     max_concurrent_rpcs: int | None = None
-    max_pending: int = 400
+    max_pending: int = 1600
     busy: Refused = field(default_factory=lambda: Refused(_Code.RESOURCE_EXHAUSTED, "too many calls have not even begun"))
     max_connection_age: float = 3600.0
     max_connection_age_grace: float = 600.0

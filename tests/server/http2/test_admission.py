@@ -1,107 +1,162 @@
-"""How many calls may wait for their first turn."""
+"""How many calls may wait for their first turn, and when they have it."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import pytest
 
 from modelwire_server.http2.admission import Admission
 
-MOST = 400
+MOST, OF_A_CROWD, AT_ONCE = 1600, 400, 64
+
+
+@dataclass(eq=False)
+class Call:
+    turns: "Turns"
+    has_ended: bool = False
+
+    def take_turn(self) -> bool:
+        if not self.has_ended:
+            self.turns.next.append(self)
+        return not self.has_ended
 
 
 class Turns:
-    """Rounds of calls on a clock of their own."""
+    """Turns of an event loop on a clock of its own."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.admission = Admission(MOST, clock=lambda: self.now)
+        self.next: deque[Call] = deque()
 
-    def round(self, calls: int, *, seconds_each: float, pause: float = 0.0, crowd: bool = True) -> int:
-        """As many come as there are, from callers who may have no more if they are a crowd; returns how many were let in."""
-        taken = 0
+    def come(self, calls: int, *, crowd: bool = False) -> list[Call]:
+        """Those that were let in. A crowd's callers may have no more under way."""
+        taken: list[Call] = []
         for _ in range(calls):
             if self.admission.has_room:
-                self.admission.scheduled()
-                taken += 1
+                taken.append(Call(self))
+                self.admission.schedule(taken[-1])
         if crowd:
             self.admission.crowded(calls)
-        for _ in range(taken):
+        return taken
+
+    def turn(self, *, seconds_each: float = 0.0) -> int:
+        """What was to begin has; returns how many."""
+        begin, self.next = self.next, deque()
+        for _ in begin:
             self.now += seconds_each
             self.admission.begun()
-        self.now += pause
+        return len(begin)
+
+    def drain(self, *, seconds_each: float = 0.0) -> int:
+        return sum(iter(lambda: self.turn(seconds_each=seconds_each), 0))
+
+    def overload(self, turns: int, *, seconds_each: float) -> list[int]:
+        """How many were let in, of many more that came in each turn."""
+        taken = []
+        for _ in range(turns):
+            taken.append(len(self.come(1000, crowd=True)))
+            self.turn(seconds_each=seconds_each)
         return taken
 
 
-def test_no_more_than_the_most() -> None:
+def test_no_more_than_the_most_wait() -> None:
     turns = Turns()
-    assert turns.round(1000, seconds_each=0) == MOST
-    assert turns.round(1000, seconds_each=0) == MOST
+    assert len(turns.come(5000)) == MOST
+    assert not turns.admission.has_room
+    assert turns.drain() == MOST
+    assert len(turns.come(5000)) == MOST
 
 
-def test_a_burst_is_let_in() -> None:
+def test_few_begin_in_one_turn_in_the_order_in_which_they_came() -> None:
     turns = Turns()
-    assert turns.round(MOST, seconds_each=0.0002) == MOST
-    assert turns.round(MOST, seconds_each=0.0002) == MOST
+    calls = turns.come(AT_ONCE)
+    assert list(turns.next) == calls
+    calls += turns.come(AT_ONCE + 1)
+    begun = []
+    while turns.next:
+        assert len(turns.next) <= AT_ONCE
+        begun += turns.next
+        turns.turn()
+    assert begun == calls
 
 
-def test_bursts_now_and_then_are_let_in() -> None:
+def test_a_turn_that_has_room_is_for_those_that_come_meanwhile() -> None:
     turns = Turns()
-    assert [turns.round(MOST, seconds_each=0.0002, pause=1) for _ in range(20)] == [MOST] * 20
+    first, second = turns.come(1), turns.come(2)
+    assert list(turns.next) == first + second
 
 
-def test_rounds_that_are_always_too_long_become_shorter() -> None:
+def test_those_that_have_ended_give_their_turn_to_others() -> None:
     turns = Turns()
-    for _ in range(20):
-        turns.round(1000, seconds_each=0.0002)
-    assert 64 <= turns.round(1000, seconds_each=0.0002) <= 190
+    turns.come(AT_ONCE)
+    ended, going = turns.come(500), turns.come(3)
+    for call in ended:
+        call.has_ended = True
+    turns.turn()
+    assert list(turns.next) == going
+    for call in (*going, *turns.come(2)):
+        call.has_ended = True
+    assert turns.drain() == len(going) + 2
+    assert len(turns.come(5000)) == MOST
 
 
-def test_callers_who_could_ask_more_and_do_not_are_not_refused_for_being_slow() -> None:
+def test_when_all_that_wait_have_ended_the_next_begins_at_once() -> None:
     turns = Turns()
-    assert [turns.round(MOST, seconds_each=0.01, crowd=False) for _ in range(20)] == [MOST] * 20
+    turns.come(AT_ONCE)
+    for call in turns.come(100):
+        call.has_ended = True
+    turns.turn()
+    assert not turns.next
+    assert turns.come(1) == list(turns.next)
 
 
-def test_it_is_the_time_that_counts_and_not_whether_there_was_room() -> None:
-    """Callers that may not have more under way send no more, however many wait with them."""
+def test_of_a_crowd_fewer_may_wait() -> None:
     turns = Turns()
-    for _ in range(20):
-        turns.round(300, seconds_each=0.0002)
-    assert 64 <= turns.round(300, seconds_each=0.0002) <= 190
+    taken = turns.overload(100, seconds_each=0.0001)
+    assert taken[0] == 1000
+    assert set(taken[-50:]) == {AT_ONCE}
+    turns.drain()
+    assert len(turns.come(1000)) == OF_A_CROWD
+
+
+def test_of_a_crowd_no_more_wait_than_begin_soon() -> None:
+    turns = Turns()
+    turns.overload(100, seconds_each=2**-11)
+    turns.drain(seconds_each=2**-11)
+    assert len(turns.come(1000)) == 204  # in 0.1 s
 
 
 def test_some_are_let_in_however_long_they_take() -> None:
     turns = Turns()
+    assert turns.overload(100, seconds_each=0.5)[-1] == AT_ONCE
+
+
+@pytest.mark.parametrize("seconds_each", [0.0001, 0.01])
+def test_callers_who_could_ask_more_and_do_not_are_not_refused_for_being_slow(seconds_each: float) -> None:
+    turns = Turns()
     for _ in range(20):
-        turns.round(1000, seconds_each=0.5)
-    assert turns.round(1000, seconds_each=0.5) == 64
+        assert len(turns.come(MOST)) == MOST
+        turns.drain(seconds_each=seconds_each)
 
 
 def test_one_call_that_holds_all_up_changes_nothing() -> None:
     turns = Turns()
-    turns.round(10, seconds_each=0.0001)
-    turns.round(1, seconds_each=3)
-    assert turns.round(1000, seconds_each=0.0001) == MOST
+    turns.come(1, crowd=True)
+    turns.drain(seconds_each=3)
+    assert len(turns.come(5000, crowd=True)) == MOST
 
 
-def test_when_there_is_time_more_are_let_in_again() -> None:
+def test_a_moment_without_a_crowd_lets_all_in_again() -> None:
     turns = Turns()
-    for _ in range(20):
-        turns.round(1000, seconds_each=0.01)
-    taken = [turns.round(1000, seconds_each=0.00001) for _ in range(20)]
-    assert (taken[0], taken[-1]) == (64, MOST)
-    assert taken == sorted(taken)
-
-
-def test_a_moment_without_too_many_lets_all_in_again() -> None:
-    turns = Turns()
-    for _ in range(10):
-        turns.round(1000, seconds_each=0.5)
+    turns.overload(50, seconds_each=0.01)
+    turns.drain(seconds_each=0.01)
+    assert len(turns.come(5000)) == AT_ONCE
+    turns.drain()
     for _ in range(12):
-        turns.round(2, seconds_each=0.0001, pause=0.01)
-    assert turns.round(1000, seconds_each=0.0001) == MOST
-
-
-def test_it_keeps_to_what_can_be_answered() -> None:
-    turns = Turns()
-    for _ in range(20):
-        turns.round(1000, seconds_each=0.0002)
-    assert all(64 <= turns.round(1000, seconds_each=0.0002) <= 200 for _ in range(100))
+        turns.come(2)
+        turns.drain(seconds_each=0.005)
+    assert len(turns.come(5000)) == MOST
 
 
 def test_what_has_not_all_arrived_is_counted_for_a_moment() -> None:
@@ -120,4 +175,4 @@ def test_what_has_not_all_arrived_is_counted_for_a_moment() -> None:
     assert not admission.has_room
     for one in later:
         admission.arrived(one)
-    assert turns.round(1000, seconds_each=0) == MOST
+    assert len(turns.come(5000)) == MOST

@@ -9,11 +9,13 @@ from http2_peer import (
     connected,
     serving,
     until,
+    window_update,
 )
 from hyperframe.frame import (
     PingFrame,
 )
 
+from modelwire_server.http2.frames import LARGEST_WINDOW
 from modelwire_server.http2.keepalive import KeepaliveRules
 from modelwire_server.http2.rules import ConnectionRules
 
@@ -79,6 +81,7 @@ async def test_a_peer_that_says_that_it_is_there_stays() -> None:
 async def test_a_peer_that_is_not_quiet_is_not_asked() -> None:
     rules = ConnectionRules(keepalive=KeepaliveRules(seconds=0.5, timeout=0.5))
     async with serving(rules) as server, connected(server) as peer:
+        peer.send(window_update(0, LARGEST_WINDOW >> 1))  # thousands are answered
         loop = asyncio.get_running_loop()
         ends = loop.time() + 1.2
         while loop.time() < ends:
