@@ -75,10 +75,14 @@ class Modelwire(Peer):
         return whole(place, PREDICT, [request(model, question.rows, engine).SerializeToString()], question, classes)
 
     def version(self) -> str:
-        """With the commit, if there is git and a repository."""
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
-        commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-        return f"{__version__} ({commit})" if commit else __version__
+        """With the commit, if there is git and a repository, and whether anything but the results has changed since."""
+        commit = _git("rev-parse", "--short=10", "HEAD")
+        changed = _git("diff", "--name-only", "HEAD", "--", ".", ":!benchmarks/RESULTS.md", ":!benchmarks/results")
+        return f"{__version__} ({commit}{'-dirty' if changed else ''})" if commit else __version__
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 class ModelwireWorkers(Modelwire):
