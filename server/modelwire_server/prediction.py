@@ -109,6 +109,7 @@ class Prediction:
                 run_info=order.run_info,
                 group=fitted.group,
                 when_sent=order.when_sent,
+                is_piece=order.is_piece,
             )
         finally:
             leave()

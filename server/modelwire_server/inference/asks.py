@@ -38,7 +38,7 @@ class Predicted:
 @dataclass(slots=True, eq=False, kw_only=True)
 class Ask:
     """A prediction to be done. Those whose `group` is equal may share a call; None shares with nobody. `deadline` is on the monotonic
-    clock, `since` on that of time.perf_counter()."""
+    clock, `since` on that of time.perf_counter(). `is_piece` is whether it is of a frame that arrives meanwhile."""
 
     future: Frame
     historic: Frame
@@ -47,6 +47,7 @@ class Ask:
     run_info: dict[str, Any]
     group: Hashable | None
     deadline: float | None
+    is_piece: bool = False
     since: float = field(default_factory=time.perf_counter)
     outcome: asyncio.Future[Predicted] | None = None
 
@@ -106,6 +107,10 @@ class WaitingLine:
             return 0
         group = next(iter(self._groups.values()))
         return max(group[0].future.num_rows, min(self.rows, self._max_rows))
+
+    @property
+    def next_is_piece(self) -> bool:
+        return bool(self._groups) and next(iter(self._groups.values()))[0].is_piece
 
     def add(self, ask: Ask) -> None:
         key = ask.group if ask.group is not None else id(ask)

@@ -37,6 +37,8 @@ from .loading import RUNNER
 
 # Calls that take less are made on the event loop.
 FAST = 0.002
+# Of a frame that arrives meanwhile only what takes less than this: what a thread computes does not keep it from being read.
+FAST_PIECE = 0.0003
 # One call of so many seconds is enough to leave it.
 MUCH_TOO_SLOW = 5 * FAST
 # Below this, sharing a call with one or two others takes longer than making one.
@@ -117,7 +119,7 @@ class Lane:
         """Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded, DeadlineExceeded, OriginalNeeded."""
         if self.call.is_async:
             return await self._await_runner(ask)
-        seconds = self._seconds_inline(ask.future.num_rows)
+        seconds = self._seconds_inline(ask.future.num_rows, is_piece=ask.is_piece)
         if seconds is not None and not self._line and (ask.group is None or self._crowd.is_too_small(_least(seconds), self._open)):
             return self._compute_now(ask)
         self._admit(ask)
@@ -126,13 +128,13 @@ class Lane:
         self._go_on()
         return await ask.outcome
 
-    def _seconds_inline(self, rows: int) -> float | None:
+    def _seconds_inline(self, rows: int, *, is_piece: bool) -> float | None:
         """How long a call on the event loop would take, if there may be one. A function that is fast now and waits for something at the
         next call would hold everybody up: whoever says that rows are independent says that it only computes."""
         if not (self.call.is_plain and self._runner.independent_rows) or self._running:
             return None
         seconds = self._cost.of(rows)
-        return seconds if seconds is not None and seconds < FAST else None
+        return seconds if seconds is not None and seconds < (FAST_PIECE if is_piece else FAST) else None
 
     def _admit(self, ask: Ask) -> None:
         """Refuses what could not be answered in time, and what is too much."""
@@ -159,7 +161,7 @@ class Lane:
             self._timer = asyncio.get_running_loop().call_later(self._rules.wait, self._time_is_up)
 
     def _next_inline(self) -> float | None:
-        return self._seconds_inline(self._line.most_next)
+        return self._seconds_inline(self._line.most_next, is_piece=self._line.next_is_piece)
 
     def _time_is_up(self) -> None:
         self._crowd.met(len(self._line), _least(self._next_inline() or FAST))

@@ -26,7 +26,8 @@ class PredictOrder:
 
     `schema_policy` is `strict`, `safe`, `off`, or empty for the server's setting; `engine` is one of the model's, or empty for its best.
     `when_sent` is given a function, to be called once the answer has left; without it the answer has left when it is returned. Who is
-    still to be answered cannot ask again, so that is how it is known whether there are others to share a call with.
+    still to be answered cannot ask again, so that is how it is known whether there are others to share a call with. `is_piece` is
+    whether `future` is a piece of a frame that arrives meanwhile.
     """
 
     model: str
@@ -37,6 +38,7 @@ class PredictOrder:
     schema_policy: str = ""
     engine: str = ""
     when_sent: WhenSent | None = None
+    is_piece: bool = False
 
 
 class NotTogether(Exception):

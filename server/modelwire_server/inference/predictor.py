@@ -74,10 +74,11 @@ class Predictor:
         run_info: dict[str, Any],
         group: Hashable | None,
         when_sent: WhenSent | None,
+        is_piece: bool = False,
     ) -> Predicted:
         """The runner's predictions, checked. Predictions of one `group`, if it is not None, may share a call. `when_sent` is told what to
-        call once the answer has left. Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded, DeadlineExceeded, and where the
-        original of a compiled model is needed, ModelNotLoadable, ContentCorrupted, StorageUnavailable."""
+        call once the answer has left; `is_piece` as in PredictOrder. Raises RunnerFailed, InvalidPrediction, MemoryLimit, Overloaded,
+        DeadlineExceeded, and where the original of a compiled model is needed, ModelNotLoadable, ContentCorrupted, StorageUnavailable."""
         if model.is_workspace:
             config = {**model.config, "prediction_periods": horizon}
             return await self._by_script(model, config, historic.table(), future.table(), geo, run_info)
@@ -92,6 +93,7 @@ class Predictor:
             run_info=run_info,
             group=group,
             deadline=None if left is None else time.monotonic() + left,
+            is_piece=is_piece,
         )
         leave = lane.enter()
         if when_sent is not None:

@@ -229,7 +229,7 @@ class Chunked:
         self._reply.end(end_part(self._call, self._spent.message()))
 
     async def _predict(self, table: pa.Table, number: int) -> Predicted:
-        order = replace(self._order, future=table)
+        order = replace(self._order, future=table, is_piece=self._pieces is not None)
         while True:
             try:
                 return await self._prediction.predict(order)

@@ -22,6 +22,7 @@ from modelwire_server.frames import FrameLimits, read_frame, write_frame
 from modelwire_server.inference import core_share
 from modelwire_server.inference.costs import CallCost
 from modelwire_server.inference.lanes import MUCH_TOO_SLOW
+from modelwire_server.prediction import PredictOrder
 
 TARGETS = ["lane_runners:arrays", "lane_runners:tables", "lane_runners:dependent", "lane_runners:computing"]
 
@@ -286,6 +287,20 @@ def test_more_rows_than_calls_may_share_have_a_call_that_is_as_long_as_it_is(pre
             assert it.notes.threads[-1].startswith(thread)
 
     predicting(scenario, max_batch_rows=50)
+
+
+def test_what_arrives_in_pieces_is_computed_in_threads_while_the_next_is_read(predicting: Any) -> None:
+    async def scenario(edge: Any) -> None:
+        it = await Asked.of(edge)
+        lane = await it.lane()
+        for seconds, is_piece, thread in ((0.001, False, "MainThread"), (0.001, True, "predict"), (0.0001, True, "MainThread")):
+            lane._cost = CallCost(MUCH_TOO_SLOW)
+            for _ in range(3):
+                lane._cost.observe(1, seconds)
+            await edge.domain.prediction.predict(PredictOrder(model=it.model, future=pa.table({"x": [1.0]}), is_piece=is_piece))
+            assert it.notes.threads[-1].startswith(thread)
+
+    predicting(scenario)
 
 
 @pytest.mark.parametrize(("busy", "thread"), [(0.0015, "MainThread"), (0.0005, "predict")])
